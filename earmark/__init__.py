@@ -1,0 +1,1 @@
+"""What people import: the client, the command, the embedded mesh and the generated protocol."""

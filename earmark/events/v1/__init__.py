@@ -1,0 +1,1 @@
+"""The generated event protocol, `earmark.events.v1`."""

@@ -1,0 +1,1 @@
+"""The protocol between the services of the mesh."""

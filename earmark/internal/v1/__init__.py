@@ -1,0 +1,1 @@
+"""The generated mesh protocol, `earmark.internal.v1`."""

@@ -1,0 +1,1 @@
+"""The generated public protocol, `earmark.v1`."""
