@@ -1,0 +1,113 @@
+"""Fixtures for every layer: real NATS, a real MongoDB-protocol server, an object store folder, media."""
+
+import os
+import uuid
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import nats
+import pymongo
+import pytest
+
+from tests.support import servers
+from tests.support.media import MediaMaker
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+LAYERS = ("unit", "contract", "integration", "e2e", "chaos")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark each test with the layer whose folder it is in, so that ``-m unit`` needs no decorators."""
+    for item in items:
+        folders = item.path.relative_to(REPOSITORY).parts
+        layer = next((part for part in folders if part in LAYERS), None)
+        if layer:
+            item.add_marker(layer)
+
+
+@pytest.fixture(scope="session")
+def nats_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """URL of one nats-server with JetStream for the whole run; streams of other tests may be in it."""
+    given = os.environ.get("EARMARK_TEST_NATS_URL")
+    if given:
+        yield given
+        return
+    try:
+        with servers.nats_server(tmp_path_factory.mktemp("nats") / "store") as url:
+            yield url
+    except servers.ServerNotInstalled as missing:
+        pytest.skip(str(missing))
+
+
+@pytest.fixture
+async def nats_url(nats_server: str) -> AsyncIterator[str]:
+    """URL of the nats-server, with no stream in it before and after the test."""
+    await _delete_streams(nats_server)
+    yield nats_server
+    await _delete_streams(nats_server)
+
+
+async def _delete_streams(url: str) -> None:
+    client = await nats.connect(url)
+    jetstream = client.jetstream()
+    for stream in await jetstream.streams_info():
+        await jetstream.delete_stream(stream.config.name)
+    await client.close()
+
+
+@pytest.fixture(scope="session")
+def mongo_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """URL of one MongoDB-protocol server for the whole run; take :func:`mongo_database` for a database."""
+    given = os.environ.get("EARMARK_TEST_MONGO_URL")
+    if given:
+        yield given
+        return
+    try:
+        with servers.mongo_server(tmp_path_factory.mktemp("mongo") / "storage") as url:
+            yield url
+    except servers.ServerNotInstalled as missing:
+        pytest.skip(str(missing))
+
+
+@pytest.fixture
+def mongo_database(mongo_url: str) -> Iterator[str]:
+    """Name of a database of this test alone; it is dropped afterwards."""
+    name = f"earmark_test_{uuid.uuid4().hex}"
+    yield name
+    with pymongo.MongoClient(mongo_url) as client:
+        client.drop_database(name)
+
+
+@pytest.fixture
+def object_store_url(tmp_path: Path) -> str:
+    """``file://`` URL of an empty object store folder."""
+    folder = tmp_path / "objects"
+    folder.mkdir()
+    return folder.as_uri()
+
+
+@pytest.fixture(scope="session")
+def media(tmp_path_factory: pytest.TempPathFactory) -> MediaMaker:
+    """Makes small media files of tones and silence: ``media.wav(...)``, ``media.mp4(...)``."""
+    return MediaMaker(tmp_path_factory.mktemp("media"))
+
+
+@pytest.fixture(scope="session")
+def shared_media() -> Path:
+    """The wider set of real media that lies beside the repository; a test that needs it skips without it."""
+    folder = Path(os.environ.get("EARMARK_SHARED_MEDIA") or REPOSITORY.parent / "shared" / "media")
+    if not folder.is_dir():
+        pytest.skip("the shared media set is not at ../shared/media (or EARMARK_SHARED_MEDIA)")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def model_paths(tmp_path_factory: pytest.TempPathFactory):  # noqa: ANN201  (ModelPaths is imported only when models are there)
+    """Paths of the real models, joined once a machine; a test that needs them skips where they are not installed."""
+    from earmark.local import models
+
+    folder = os.environ.get("EARMARK_TEST_MODELS_DIR") or REPOSITORY / ".earmark" / "models"
+    try:
+        return models.ensure(Path(folder))
+    except models.ModelNotInstalled as missing:
+        pytest.skip(str(missing))
