@@ -1,0 +1,151 @@
+"""Streams and durable consumers, as rows; the one place that knows what JetStream holds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from google.protobuf.message import Message
+from nats.js import JetStreamContext
+from nats.js.api import (
+    AckPolicy,
+    ConsumerConfig,
+    DeliverPolicy,
+    DiscardPolicy,
+    RetentionPolicy,
+    StorageType,
+    StreamConfig,
+)
+from nats.js.errors import BadRequestError, NotFoundError
+
+from earmark.events.v1 import events_pb2 as pb
+from services.common.ids import slot_of
+
+EVENTS: Final = "EARMARK_EVENTS"
+DEAD: Final = "EARMARK_DEAD"
+ADVISORIES: Final = "EARMARK_ADVISORIES"
+
+MESSAGES: Final[dict[str, type[Message]]] = {
+    "video.uploaded": pb.VideoUploaded,
+    "video.ready": pb.VideoReady,
+    "video.failed": pb.VideoFailed,
+    "video.deleted": pb.VideoDeleted,
+    "slice.cut": pb.SliceCut,
+    "slice.transcribed": pb.SliceTranscribed,
+    "slice.embedded": pb.SliceEmbedded,
+    "slice.indexed": pb.SliceIndexed,
+}
+"""The events there are, by `<aggregate>.<past-tense>`."""
+
+_DAY = 24 * 3600.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class StreamRow:
+    """A stream: what it keeps, and for how long (seconds) or how much (bytes)."""
+
+    name: str
+    subjects: tuple[str, ...]
+    max_age_seconds: float
+    max_bytes: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConsumerRow:
+    """A durable consumer, shared by all workers of one kind.
+
+    Attributes:
+        name: Name of the consumer, and of the work.
+        stream: The stream it reads.
+        subject: Which of the stream's subjects it reads.
+        ack_wait_seconds: After this long without a sign of life the event goes to another worker.
+        max_deliver: Deliveries before the event is given up. High, because an outage of MongoDB or the object
+            store uses them up; work that fails by itself is bounded by its handler (`slices.attempts`).
+    """
+
+    name: str
+    stream: str
+    subject: str
+    ack_wait_seconds: float = 15
+    max_deliver: int = 25
+
+
+STREAMS: Final = (
+    StreamRow(name=EVENTS, subjects=("earmark.v1.>",), max_age_seconds=7 * _DAY, max_bytes=4 * 2**30),
+    StreamRow(name=DEAD, subjects=("earmark.dead.>",), max_age_seconds=30 * _DAY, max_bytes=2**30),
+    StreamRow(
+        name=ADVISORIES,
+        subjects=(f"$JS.EVENT.ADVISORY.CONSUMER.MAX_DELIVERIES.{EVENTS}.*",),
+        max_age_seconds=7 * _DAY,
+        max_bytes=64 * 2**20,
+    ),
+)
+
+CONSUMERS: Final = (
+    ConsumerRow(name="slicer", stream=EVENTS, subject="earmark.v1.video.uploaded.>"),
+    ConsumerRow(name="recognizer", stream=EVENTS, subject="earmark.v1.slice.cut.>"),
+    ConsumerRow(name="embedder", stream=EVENTS, subject="earmark.v1.slice.transcribed.>"),
+    ConsumerRow(name="cleaner", stream=EVENTS, subject="earmark.v1.video.deleted.>"),
+    ConsumerRow(name="undertaker", stream=DEAD, subject="earmark.dead.>"),
+    ConsumerRow(name="advisories", stream=ADVISORIES, subject="$JS.EVENT.ADVISORY.CONSUMER.MAX_DELIVERIES.>"),
+)
+
+
+def subject(kind: str, video_id: str) -> str:
+    """Gives the subject of an event, `earmark.v1.<aggregate>.<past-tense>.<slot>.<video_id>`.
+
+    Args:
+        kind: One of `MESSAGES`, for example `slice.cut`.
+        video_id: The video.
+    """
+    if kind not in MESSAGES:
+        raise ValueError(f"there is no event {kind!r}")
+    return f"earmark.v1.{kind}.{slot_of(video_id):03d}.{video_id}"
+
+
+def kind_of(subject: str) -> str:
+    """Gives the kind of an event, `<aggregate>.<past-tense>`, from its subject."""
+    return ".".join(subject.split(".")[2:4])
+
+
+def consumer(name: str) -> ConsumerRow:
+    """Gives the row of the consumer called `name`."""
+    return next(row for row in CONSUMERS if row.name == name)
+
+
+async def apply(js: JetStreamContext, *, replicas: int) -> None:
+    """Makes streams and consumers what the tables say; doing it again, or from several services at once, is fine."""
+    for stream in STREAMS:
+        config = StreamConfig(
+            name=stream.name,
+            subjects=list(stream.subjects),
+            retention=RetentionPolicy.LIMITS,
+            storage=StorageType.FILE,
+            discard=DiscardPolicy.OLD,
+            max_age=stream.max_age_seconds,
+            max_bytes=stream.max_bytes,
+            duplicate_window=120,
+            num_replicas=replicas,
+            allow_direct=True,
+        )
+        try:
+            await js.update_stream(config)
+        except NotFoundError:
+            try:
+                await js.add_stream(config)
+            except BadRequestError:  # another service made it meanwhile
+                await js.update_stream(config)
+    for row in CONSUMERS:
+        # Adding one that exists updates it, and keeps its place in the stream.
+        await js.add_consumer(
+            row.stream,
+            ConsumerConfig(
+                durable_name=row.name,
+                filter_subject=row.subject,
+                ack_policy=AckPolicy.EXPLICIT,
+                deliver_policy=DeliverPolicy.ALL,
+                ack_wait=row.ack_wait_seconds,
+                max_deliver=row.max_deliver,
+                max_ack_pending=4096,
+            ),
+        )

@@ -1,0 +1,57 @@
+"""Blocking work, off the event loop, in a named and bounded pool of threads."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import ParamSpec, TypeVar
+
+from services.common.errors import Overloaded
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class BoundedExecutor:
+    """Threads with a bounded queue: when it is full, work is refused before it waits.
+
+    Args:
+        name: Name of the pool, seen in thread names and errors.
+        threads: Threads, which is how much runs at once.
+        queue: Calls that may wait beyond those running.
+    """
+
+    def __init__(self, name: str, *, threads: int, queue: int) -> None:
+        self._name = name
+        self._limit = threads + queue
+        self._pending = 0
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix=name)
+
+    @property
+    def pending(self) -> int:
+        """Calls running or waiting."""
+        return self._pending
+
+    async def run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Runs `function` in the pool.
+
+        Raises:
+            Overloaded: The queue is full.
+        """
+        if self._pending >= self._limit:
+            raise Overloaded(f"{self._name} has {self._pending} calls pending; try again shortly", retry_after_seconds=0.2)
+        self._pending += 1
+        # The slot is given back when the work ends, not when its caller goes away: it still holds a thread.
+        future = asyncio.get_running_loop().run_in_executor(self._pool, lambda: function(*args, **kwargs))
+        future.add_done_callback(self._release)
+        return await asyncio.shield(future)
+
+    def _release(self, future: asyncio.Future[T]) -> None:
+        self._pending -= 1
+        if not future.cancelled():
+            future.exception()  # seen, in case the caller went away
+
+    def close(self) -> None:
+        """Ends the threads after the calls under way; calls that still wait are dropped."""
+        self._pool.shutdown(wait=False, cancel_futures=True)

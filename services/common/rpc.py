@@ -1,0 +1,224 @@
+"""gRPC in and out: servers, channels, deadlines, and errors as google.rpc.Status."""
+
+from __future__ import annotations
+
+import functools
+import json
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+import grpc
+import structlog
+from google.protobuf import any_pb2, duration_pb2
+from google.rpc import error_details_pb2, status_pb2
+from prometheus_client import Histogram
+from ulid import ULID
+
+from services.common import tracing
+from services.common.errors import DeadlineExceeded, EarmarkError, RemoteError
+from services.common.metrics import LATENCY_SECONDS
+from services.common.settings import CommonSettings
+
+log = structlog.get_logger()
+
+DOMAIN = "earmark"
+MESSAGE_BYTES = 16 * 2**20
+_STATUS_KEY = "grpc-status-details-bin"
+
+SECONDS = Histogram(
+    "earmark_grpc_server_handling_seconds", "Time to answer a call.", ["method", "code"], buckets=LATENCY_SECONDS
+)
+
+_KEEPALIVE = [
+    ("grpc.keepalive_time_ms", 20_000),
+    ("grpc.keepalive_timeout_ms", 5_000),
+    ("grpc.keepalive_permit_without_calls", 1),
+    ("grpc.http2.max_pings_without_data", 0),
+    ("grpc.max_receive_message_length", MESSAGE_BYTES),
+    ("grpc.max_send_message_length", MESSAGE_BYTES),
+]
+
+
+def make_server(settings: CommonSettings) -> grpc.aio.Server:
+    """Makes a server that maps EarmarkErrors, bounds its calls and measures them. It has no port yet."""
+    return grpc.aio.server(
+        interceptors=[_Boundary()],
+        maximum_concurrent_rpcs=settings.grpc_max_concurrent_rpcs,
+        options=[
+            *_KEEPALIVE,
+            ("grpc.so_reuseport", 0),  # a second server on the same port is a mistake, not a way to share it
+            ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
+        ],
+    )
+
+
+def connect(target: str, *, retry: bool = False) -> grpc.aio.Channel:
+    """Opens a channel that spreads its calls over all addresses of `target` and connects again quickly.
+
+    Args:
+        target: `host:port`, or `dns:///name:port` for several addresses.
+        retry: Whether UNAVAILABLE is tried again, up to three times; for idempotent unary calls only.
+    """
+    config: dict[str, Any] = {"loadBalancingConfig": [{"round_robin": {}}]}
+    if retry:
+        policy = {
+            "maxAttempts": 4,
+            "initialBackoff": "0.05s",
+            "maxBackoff": "1s",
+            "backoffMultiplier": 3,
+            "retryableStatusCodes": ["UNAVAILABLE"],
+        }
+        config["methodConfig"] = [{"name": [{}], "retryPolicy": policy}]
+    options = [
+        *_KEEPALIVE,
+        ("grpc.service_config", json.dumps(config)),
+        ("grpc.initial_reconnect_backoff_ms", 100),
+        ("grpc.min_reconnect_backoff_ms", 100),
+        ("grpc.max_reconnect_backoff_ms", 2000),
+    ]
+    return grpc.aio.insecure_channel(target, options=options)
+
+
+def budget(context: grpc.aio.ServicerContext[Any, Any], *, own: float, reserve: float = 0.02) -> float:
+    """Gives the seconds a server may give downstream: its own limit, or what its caller has left less a reserve.
+
+    Raises:
+        DeadlineExceeded: Nothing is left.
+    """
+    remaining = context.time_remaining()
+    if remaining is None:
+        return own
+    if remaining <= reserve:
+        raise DeadlineExceeded("no time is left for this call; give it a later deadline")
+    return min(own, remaining - reserve)
+
+
+def to_status(error: EarmarkError) -> status_pb2.Status:
+    """Gives the google.rpc.Status of an error: ErrorInfo, and BadRequest or RetryInfo where they apply."""
+    info = error_details_pb2.ErrorInfo(reason=error.reason, domain=DOMAIN, metadata=error.metadata)
+    details: list[Any] = [info]
+    if error.field is not None:
+        violation = error_details_pb2.BadRequest.FieldViolation(field=error.field, description=error.message)
+        details.append(error_details_pb2.BadRequest(field_violations=[violation]))
+    if error.retry_after_seconds is not None:
+        delay = duration_pb2.Duration()
+        delay.FromMilliseconds(int(error.retry_after_seconds * 1000))
+        details.append(error_details_pb2.RetryInfo(retry_delay=delay))
+    status = status_pb2.Status(code=grpc.StatusCode[error.code].value[0], message=error.message)
+    for detail in details:
+        packed = any_pb2.Any()
+        packed.Pack(detail)
+        status.details.append(packed)
+    return status
+
+
+def from_rpc(error: grpc.aio.AioRpcError, *, peer: str) -> EarmarkError:
+    """Gives the error a peer answered with; one that came without details is told in terms of `peer`."""
+    code = error.code().name
+    for key, value in error.trailing_metadata() or ():
+        if key != _STATUS_KEY:
+            continue
+        status = status_pb2.Status.FromString(value if isinstance(value, bytes) else value.encode())
+        info = error_details_pb2.ErrorInfo()
+        for detail in status.details:
+            if detail.Unpack(info):
+                return RemoteError(status.message, code=code, reason=info.reason, metadata=dict(info.metadata))
+    said = {"UNAVAILABLE": "does not answer", "DEADLINE_EXCEEDED": "did not answer in time"}.get(code, f"answered {code}")
+    return RemoteError(f"the {peer} {said}; try again shortly", code=code, reason=code)
+
+
+Method = Callable[[Any, Any], Any]
+
+
+class _Boundary(grpc.aio.ServerInterceptor):
+    """Measures every call and turns what it raises into a status. Unknown errors become INTERNAL with an id that is in the log."""
+
+    async def intercept_service(
+        self,
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[grpc.RpcMethodHandler[Any, Any]]],
+        handler_call_details: grpc.HandlerCallDetails,
+    ) -> grpc.RpcMethodHandler[Any, Any]:
+        handler = await continuation(handler_call_details)
+        if handler is None:
+            return handler
+        return _wrap(handler, handler_call_details.method)
+
+
+# A server has few methods, and the handler of one is the same object for every call.
+@functools.lru_cache(maxsize=256)
+def _wrap(handler: grpc.RpcMethodHandler[Any, Any], method: str) -> grpc.RpcMethodHandler[Any, Any]:
+    codecs = {
+        "request_deserializer": handler.request_deserializer,
+        "response_serializer": handler.response_serializer,
+    }
+    if handler.unary_unary:
+        return grpc.unary_unary_rpc_method_handler(_single(handler.unary_unary, method), **codecs)
+    if handler.stream_unary:
+        return grpc.stream_unary_rpc_method_handler(_single(handler.stream_unary, method), **codecs)
+    if handler.unary_stream:
+        return grpc.unary_stream_rpc_method_handler(_stream(handler.unary_stream, method), **codecs)
+    return grpc.stream_stream_rpc_method_handler(_stream(handler.stream_stream, method), **codecs)
+
+
+def _single(call: Method, method: str) -> Method:
+    async def wrapped(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
+        started, code = time.perf_counter(), "OK"
+        try:
+            with tracing.span(method, _incoming(context)):
+                return await call(request, context)
+        except EarmarkError as error:
+            code = error.code
+            await _abort(context, error)
+        except grpc.aio.AbortError:
+            raise
+        except Exception as error:
+            code = "INTERNAL"
+            await _abort(context, _internal(method, error))
+        finally:
+            SECONDS.labels(method, code).observe(time.perf_counter() - started)
+
+    return wrapped
+
+
+def _stream(call: Method, method: str) -> Method:
+    async def wrapped(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> AsyncIterator[Any]:
+        started, code = time.perf_counter(), "OK"
+        try:
+            with tracing.span(method, _incoming(context)):
+                async for response in call(request, context):
+                    yield response
+        except EarmarkError as error:
+            code = error.code
+            await _abort(context, error)
+        except grpc.aio.AbortError:
+            raise
+        except Exception as error:
+            code = "INTERNAL"
+            await _abort(context, _internal(method, error))
+        finally:
+            SECONDS.labels(method, code).observe(time.perf_counter() - started)
+
+    return wrapped
+
+
+def _incoming(context: grpc.aio.ServicerContext[Any, Any]) -> dict[str, str]:
+    return {key: value for key, value in context.invocation_metadata() or () if key in {"traceparent", "tracestate"}}
+
+
+def internal_error(error_id: str) -> EarmarkError:
+    """Gives the error an outsider sees of an unexpected one: its id, which is in the log, and nothing else."""
+    message = f"something went wrong inside; report error id {error_id}"
+    return EarmarkError(message, metadata={"error_id": error_id})
+
+
+def _internal(method: str, error: Exception) -> EarmarkError:
+    error_id = str(ULID())
+    log.error("call_failed", method=method, error_id=error_id, exc_info=error)
+    return internal_error(error_id)
+
+
+async def _abort(context: grpc.aio.ServicerContext[Any, Any], error: EarmarkError) -> None:
+    status = to_status(error)
+    trailing = ((_STATUS_KEY, status.SerializeToString()),)
+    await context.abort(grpc.StatusCode[error.code], error.message, trailing_metadata=trailing)

@@ -1,0 +1,1 @@
+"""Video documents: their shape, their states and their store."""

@@ -1,0 +1,236 @@
+"""The shape and the states of a video document."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+from bson.binary import Binary, BinaryVectorDtype
+
+FloatVector = npt.NDArray[np.float32]
+
+
+class VideoStatus(enum.StrEnum):
+    """Where a video stands.
+
+        uploaded ──▶ processing ──▶ ready
+           ▲  ╲        │     ▲
+     retry │   ╲───────┤     │ retry
+           │           ▼     │
+           └───────── failed ┘        any state ──▶ deleting ──▶ (gone)
+    """
+
+    UPLOADED = "uploaded"
+    PROCESSING = "processing"
+    READY = "ready"
+    FAILED = "failed"
+    DELETING = "deleting"
+
+
+class SliceState(enum.StrEnum):
+    """Where a slice stands: cut ──▶ transcribed ──▶ embedded ──▶ indexed, and from any but the last ──▶ failed."""
+
+    CUT = "cut"
+    TRANSCRIBED = "transcribed"
+    EMBEDDED = "embedded"
+    INDEXED = "indexed"
+    FAILED = "failed"
+
+
+NEXT_EVENT = {SliceState.CUT: "slice.cut", SliceState.TRANSCRIBED: "slice.transcribed", SliceState.EMBEDDED: "slice.embedded"}
+"""The event that moves a slice on from a state."""
+
+
+@dataclass(frozen=True, slots=True)
+class Slice:
+    """A few minutes of a video's audio. Times are seconds in the media's clock; `attempts` counts transcriptions begun."""
+
+    slice_id: str
+    start_time: float
+    end_time: float
+    state: SliceState
+    attempts: int
+
+    @classmethod
+    def from_document(cls, fields: dict[str, Any]) -> Self:
+        """Reads an element of `slices`."""
+        return cls(
+            fields["slice_id"], fields["start_time"], fields["end_time"], SliceState(fields["state"]), fields["attempts"]
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """What was uploaded. `sha256` is lower-case hex."""
+
+    filename: str
+    content_type: str
+    bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class Warning:
+    """Something worth knowing that did not stop the processing."""
+
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why a video failed, at which stage (fetch, slice, transcribe, embed, index) and which slice, if one."""
+
+    stage: str
+    reason: str
+    message: str
+    at: datetime
+    slice_id: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Metadata:
+    """Facts found while processing. `language` is ISO 639-1."""
+
+    uploaded_at: datetime
+    processed_at: datetime | None
+    language: str | None
+    asr_model: str | None
+    embedding_model: str | None
+    speaker_count: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How much of a video is done. Seconds are media time."""
+
+    slices_known: int
+    slicing_done: bool
+    slices_done: int
+    slices_failed: int
+    seconds_searchable: float
+    seconds_known: float
+
+    @property
+    def fraction(self) -> float | None:
+        """Share of the slices that are searchable; None while it is not known how many there will be."""
+        if not self.slicing_done:
+            return None
+        return self.slices_done / self.slices_known if self.slices_known else 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Video:
+    """A video without its chunks."""
+
+    video_id: str
+    title: str
+    url: str | None
+    status: VideoStatus
+    duration: float | None
+    source: Source | None
+    slices: list[Slice]
+    slicing_done: bool
+    metadata: Metadata
+    error: Failure | None
+    warnings: list[Warning]
+    revision: int
+
+    @property
+    def progress(self) -> Progress:
+        """How much is done, counted from the slices."""
+        done = [s for s in self.slices if s.state is SliceState.INDEXED]
+        return Progress(
+            slices_known=len(self.slices),
+            slicing_done=self.slicing_done,
+            slices_done=len(done),
+            slices_failed=sum(s.state is SliceState.FAILED for s in self.slices),
+            seconds_searchable=sum(s.end_time - s.start_time for s in done),
+            seconds_known=sum(s.end_time - s.start_time for s in self.slices),
+        )
+
+    def slice(self, slice_id: str) -> Slice | None:
+        """Gives the slice with this id, if it is known."""
+        return next((s for s in self.slices if s.slice_id == slice_id), None)
+
+    @classmethod
+    def from_document(cls, doc: dict[str, Any]) -> Self:
+        """Reads a document; `transcripts` is not looked at."""
+        meta, error = doc["metadata"], doc.get("error")
+        return cls(
+            video_id=doc["_id"],
+            title=doc["title"],
+            url=doc.get("url"),
+            status=VideoStatus(doc["status"]),
+            duration=doc.get("duration"),
+            source=Source(**doc["source"]) if doc.get("source") else None,
+            slices=sorted((Slice.from_document(s) for s in doc["slices"]), key=lambda s: s.slice_id),
+            slicing_done=doc["slicing_done"],
+            metadata=Metadata(
+                uploaded_at=meta["uploaded_at"],
+                processed_at=meta.get("processed_at"),
+                language=meta.get("language"),
+                asr_model=meta.get("asr_model"),
+                embedding_model=meta.get("embedding_model"),
+                speaker_count=meta.get("speaker_count"),
+            ),
+            error=Failure(error["stage"], error["reason"], error["message"], error["at"], error.get("slice_id")) if error else None,
+            warnings=[Warning(w["reason"], w["message"]) for w in doc.get("warnings", [])],
+            revision=doc["revision"],
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkRecord:
+    """A chunk as stored in `transcripts`.
+
+    Attributes:
+        chunk_id: `<video_id>/<slice_id>/<number>`.
+        slice_id: The slice it is of.
+        text: What is said.
+        start_time: Seconds in the media's clock.
+        end_time: Seconds in the media's clock.
+        embedding: float32, shape (dimension,), L2-normalised.
+        sentence_marks: For each sentence its first code point in `text` and its start in seconds.
+        language: ISO 639-1, empty when unknown.
+    """
+
+    chunk_id: str
+    slice_id: str
+    text: str
+    start_time: float
+    end_time: float
+    embedding: FloatVector
+    sentence_marks: list[tuple[int, float]] = field(default_factory=list)
+    language: str = ""
+
+    def to_document(self) -> dict[str, Any]:
+        """Gives the stored form; the vector as BinData subtype 9 (float32), half the size of a list of doubles or less."""
+        return {
+            "chunk_id": self.chunk_id,
+            "slice_id": self.slice_id,
+            "text": self.text,
+            "start_time": self.start_time,
+            "end_time": self.end_time,
+            "sentence_marks": [list(mark) for mark in self.sentence_marks],
+            "language": self.language,
+            "embedding": Binary.from_vector(self.embedding.astype(np.float32).tolist(), BinaryVectorDtype.FLOAT32),
+        }
+
+    @classmethod
+    def from_document(cls, fields: dict[str, Any]) -> Self:
+        """Reads the stored form. The first two bytes of a BinData vector are its type and padding."""
+        return cls(
+            chunk_id=fields["chunk_id"],
+            slice_id=fields["slice_id"],
+            text=fields["text"],
+            start_time=fields["start_time"],
+            end_time=fields["end_time"],
+            embedding=np.frombuffer(fields["embedding"], dtype="<f4", offset=2),
+            sentence_marks=[(int(offset), float(start)) for offset, start in fields.get("sentence_marks", [])],
+            language=fields.get("language", ""),
+        )

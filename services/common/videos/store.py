@@ -1,0 +1,439 @@
+"""The store of video documents: each change is one atomic update that carries the events it owes.
+
+The events are published right after the update and then cleared from the document's `outbox`; the sweeper
+(`sweeper.py`) publishes what a crash left owed. Updates are conditional on the state they move on from, so that
+doing one twice changes nothing.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import AsyncIterator, Collection
+from typing import Any
+
+import structlog
+from google.protobuf.message import Message
+from nats.errors import Error as NatsError
+from pymongo import ASCENDING, DESCENDING, IndexModel, ReturnDocument
+from pymongo.asynchronous.database import AsyncDatabase
+
+from earmark.events.v1 import events_pb2 as pb
+from services.common.errors import FailedPrecondition, VideoNotFound
+from services.common.events.bus import EventBus, OwedEvent
+from services.common.ids import slot_of
+from services.common.videos.model import (
+    NEXT_EVENT,
+    ChunkRecord,
+    SliceState,
+    Source,
+    Video,
+    VideoStatus,
+    Warning,
+)
+
+log = structlog.get_logger()
+
+DOCUMENT_BYTES = 12 * 2**20
+"""Size of `transcripts` beyond which a slice's chunks go to a continuation document; MongoDB's limit is 16 MiB."""
+
+_WITHOUT_CHUNKS = {"transcripts": 0}
+_OPEN = [VideoStatus.UPLOADED, VideoStatus.PROCESSING, VideoStatus.FAILED, VideoStatus.READY]
+_UNDONE = [SliceState.CUT, SliceState.TRANSCRIBED, SliceState.EMBEDDED]
+
+Document = dict[str, Any]
+
+
+def _now() -> dt.datetime:
+    # MongoDB keeps milliseconds: what is written must equal what is read.
+    now = dt.datetime.now(dt.UTC)
+    return now.replace(microsecond=now.microsecond // 1000 * 1000)
+
+
+def _slice_message(state: SliceState, video_id: str, slice_id: str) -> Message:
+    match state:
+        case SliceState.CUT:
+            return pb.SliceCut(video_id=video_id, slice_id=slice_id)
+        case SliceState.TRANSCRIBED:
+            return pb.SliceTranscribed(video_id=video_id, slice_id=slice_id)
+        case SliceState.EMBEDDED:
+            return pb.SliceEmbedded(video_id=video_id, slice_id=slice_id)
+        case _:
+            raise ValueError(f"no event moves a slice on from {state}")
+
+
+class VideoStore:
+    """Video documents in MongoDB and the events their changes owe.
+
+    Args:
+        database: The database; its collections are `videos` and `continuations`.
+        bus: Where owed events go. While it is away changes are kept all the same, and their events stay owed.
+        document_bytes: Size of `transcripts` beyond which chunks go to continuation documents.
+    """
+
+    def __init__(self, database: AsyncDatabase[Document], bus: EventBus, *, document_bytes: int = DOCUMENT_BYTES) -> None:
+        self._videos = database["videos"]
+        self._continuations = database["continuations"]
+        self._bus = bus
+        self._document_bytes = document_bytes
+
+    async def ensure_indexes(self) -> None:
+        """Creates the indexes; doing it again is fine."""
+        await self._videos.create_indexes(
+            [
+                IndexModel([("metadata.uploaded_at", DESCENDING), ("_id", DESCENDING)], name="newest_first"),
+                IndexModel([("status", ASCENDING), ("updated_at", ASCENDING)], name="stalled"),
+                IndexModel([("slot", ASCENDING)], name="slot"),
+                IndexModel([("source.sha256", ASCENDING)], name="same_bytes", sparse=True),
+                IndexModel([("outbox.at", ASCENDING)], name="owed", sparse=True),
+            ]
+        )
+        await self._continuations.create_indexes([IndexModel([("video_id", ASCENDING)], name="video")])
+
+    # ── reading ──────────────────────────────────────────────────────────────────────────────────
+
+    async def get(self, video_id: str) -> Video:
+        """Gives a video without its chunks. Raises VideoNotFound."""
+        doc = await self._videos.find_one({"_id": video_id}, _WITHOUT_CHUNKS)
+        if doc is None:
+            raise VideoNotFound(video_id)
+        return Video.from_document(doc)
+
+    async def list(
+        self, *, limit: int, before: tuple[dt.datetime, str] | None = None, status: VideoStatus | None = None
+    ) -> list[Video]:
+        """Gives up to `limit` videos, newest first, from behind the one uploaded at `before` (time, id)."""
+        query: Document = {"status": status} if status else {}
+        if before is not None:
+            at, video_id = before
+            query["$or"] = [
+                {"metadata.uploaded_at": {"$lt": at}},
+                {"metadata.uploaded_at": at, "_id": {"$lt": video_id}},
+            ]
+        cursor = self._videos.find(query, _WITHOUT_CHUNKS).sort([("metadata.uploaded_at", -1), ("_id", -1)]).limit(limit)
+        return [Video.from_document(doc) async for doc in cursor]
+
+    async def chunks(self, video_id: str, slice_id: str | None = None) -> list[ChunkRecord]:
+        """Gives the chunks of a video, or of one of its slices, in order of time; none when the video is gone."""
+        doc = await self._videos.find_one({"_id": video_id}, {"transcripts": 1, "continued": 1})
+        if doc is None:
+            return []
+        fields = doc["transcripts"]
+        if doc.get("continued"):
+            async for more in self._continuations.find({"video_id": video_id}):
+                fields += more["transcripts"]
+        wanted = (f for f in fields if slice_id is None or f["slice_id"] == slice_id)
+        return sorted((ChunkRecord.from_document(f) for f in wanted), key=lambda chunk: chunk.chunk_id)
+
+    async def scan(self, slots: Collection[int]) -> AsyncIterator[tuple[Video, list[ChunkRecord]]]:
+        """Gives every video of `slots` that is not being deleted, with all its chunks, for a rebuild of an index."""
+        query = {"slot": {"$in": sorted(slots)}, "status": {"$ne": VideoStatus.DELETING}}
+        async for doc in self._videos.find(query, batch_size=16):
+            fields = doc["transcripts"]
+            if doc.get("continued"):
+                async for more in self._continuations.find({"video_id": doc["_id"]}):
+                    fields += more["transcripts"]
+            chunks = sorted((ChunkRecord.from_document(f) for f in fields), key=lambda chunk: chunk.chunk_id)
+            yield Video.from_document(doc), chunks
+
+    # ── the way of a video ───────────────────────────────────────────────────────────────────────
+
+    async def create(self, video_id: str, *, title: str, url: str | None = None, source: Source | None = None) -> Video:
+        """Creates a video whose media is stored (`source`) or to be fetched (`url`); owes video.uploaded."""
+        now = _now()
+        owed = OwedEvent.of("video.uploaded", pb.VideoUploaded(video_id=video_id), video_id)
+        doc: Document = {
+            "_id": video_id,
+            "slot": slot_of(video_id),
+            "title": title,
+            "url": url,
+            "duration": None,
+            "status": VideoStatus.UPLOADED,
+            "source": _source_document(source) if source else None,
+            "transcripts": [],
+            "transcripts_bytes": 0,
+            "slices": [],
+            "slicing_done": False,
+            "metadata": {"uploaded_at": now, "processed_at": None, "language": None, "speaker_count": None,
+                         "asr_model": None, "embedding_model": None},
+            "warnings": [],
+            "error": None,
+            "revision": 1,
+            "updated_at": now,
+            "outbox": [_outbox_entry(owed, now)],
+        }  # fmt: skip
+        await self._videos.insert_one(doc)
+        await self._publish(video_id, [owed])
+        return Video.from_document(doc)
+
+    async def begin_processing(self, video_id: str) -> Video | None:
+        """Moves an uploaded video to processing and gives it; None when there is nothing to cut (gone, failed or cut already)."""
+        await self._change(video_id, {"status": VideoStatus.UPLOADED}, {"$set": {"status": VideoStatus.PROCESSING}})
+        doc = await self._videos.find_one(
+            {"_id": video_id, "status": VideoStatus.PROCESSING, "slicing_done": False}, _WITHOUT_CHUNKS
+        )
+        return Video.from_document(doc) if doc else None
+
+    async def set_source(self, video_id: str, source: Source) -> bool:
+        """Says what was fetched for a video created by URL. False when the video is gone."""
+        return await self._change(video_id, {}, {"$set": {"source": _source_document(source)}})
+
+    async def add_slice(self, video_id: str, slice_id: str, *, start_time: float, end_time: float) -> bool:
+        """Adds a slice whose audio is in the object store; owes slice.cut. False when it was added before, or the video is gone."""
+        entry = {"slice_id": slice_id, "start_time": start_time, "end_time": end_time, "state": SliceState.CUT, "attempts": 0}
+        owed = OwedEvent.of("slice.cut", pb.SliceCut(video_id=video_id, slice_id=slice_id), video_id)
+        condition = {"slices.slice_id": {"$ne": slice_id}}
+        return await self._change(video_id, condition, {"$push": {"slices": entry}}, [owed])
+
+    async def finish_slicing(self, video_id: str, *, duration: float, warnings: Collection[Warning] = ()) -> None:
+        """Says that the whole media is cut. `duration` is the media's length in seconds."""
+        entries = [{"reason": w.reason, "message": w.message} for w in warnings]
+        change = {"$set": {"slicing_done": True, "duration": duration, "warnings": entries}}
+        await self._change(video_id, {"slicing_done": False}, change)
+        await self.settle(video_id)
+
+    async def count_attempt(self, video_id: str, slice_id: str) -> int | None:
+        """Counts a transcription begun and gives how many there were; None when the slice is not waiting for one."""
+        doc = await self._videos.find_one_and_update(
+            {"_id": video_id, "status": {"$in": _OPEN}, "slices": _in_state(slice_id, SliceState.CUT)},
+            {"$inc": {"slices.$.attempts": 1, "revision": 1}, "$set": {"updated_at": _now()}},
+            projection={"slices": 1},
+            return_document=ReturnDocument.AFTER,
+        )
+        if doc is None:
+            return None
+        return next(int(entry["attempts"]) for entry in doc["slices"] if entry["slice_id"] == slice_id)
+
+    async def slice_transcribed(self, video_id: str, slice_id: str, *, language: str, asr_model: str) -> bool:
+        """Moves a slice on from cut; owes slice.transcribed. The first language heard becomes the video's.
+
+        False when the slice was moved on before, or the video is gone.
+        """
+        owed = OwedEvent.of("slice.transcribed", pb.SliceTranscribed(video_id=video_id, slice_id=slice_id), video_id)
+        change = {"$set": {"slices.$.state": SliceState.TRANSCRIBED, "metadata.asr_model": asr_model}}
+        moved = await self._change(video_id, {"slices": _in_state(slice_id, SliceState.CUT)}, change, [owed])
+        if moved and language:
+            await self._change(video_id, {"metadata.language": None}, {"$set": {"metadata.language": language}})
+        return moved
+
+    async def slice_embedded(
+        self, video_id: str, slice_id: str, *, chunks: Collection[ChunkRecord], embedding_model: str
+    ) -> bool:
+        """Adds a slice's chunks and moves it on from transcribed; owes slice.embedded.
+
+        False when the slice was moved on before, or the video is gone.
+        """
+        entries = [chunk.to_document() for chunk in sorted(chunks, key=lambda chunk: chunk.chunk_id)]
+        size = sum(len(e["embedding"]) + len(e["text"].encode()) + 32 * len(e["sentence_marks"]) + 256 for e in entries)
+        owed = OwedEvent.of("slice.embedded", pb.SliceEmbedded(video_id=video_id, slice_id=slice_id), video_id)
+        state = {"slices": _in_state(slice_id, SliceState.TRANSCRIBED)}
+        moved: Document = {"slices.$.state": SliceState.EMBEDDED, "metadata.embedding_model": embedding_model}
+        inside = await self._change(
+            video_id,
+            {**state, "transcripts_bytes": {"$lte": self._document_bytes - size}},
+            {
+                "$set": moved,
+                "$push": {"transcripts": {"$each": entries, "$sort": {"chunk_id": 1}}},
+                "$inc": {"transcripts_bytes": size},
+            },
+            [owed],
+        )
+        if inside:
+            return True
+        if await self._videos.find_one({"_id": video_id, "status": {"$in": _OPEN}, **state}, {"_id": 1}) is None:
+            return False
+        # The document is full: the chunks go beside it first, so that a crash in between leaves nothing half done.
+        # `video_id` stands in the id, and the slice's state decides whether the continuation counts.
+        part = {"_id": f"{video_id}/{slice_id}", "video_id": video_id, "slice_id": slice_id, "transcripts": entries}
+        await self._continuations.replace_one({"_id": part["_id"]}, part, upsert=True)
+        if await self._change(video_id, state, {"$set": {**moved, "continued": True}}, [owed]):
+            return True
+        if await self._videos.find_one({"_id": video_id, "continued": True}, {"_id": 1}) is None:
+            await self._continuations.delete_one({"_id": part["_id"]})
+        return False
+
+    async def slice_indexed(self, video_id: str, slice_id: str) -> bool:
+        """Moves a slice on from embedded; owes slice.indexed, and video.ready when it was the last.
+
+        False when the slice was moved on before, or the video is gone.
+        """
+        owed = OwedEvent.of("slice.indexed", pb.SliceIndexed(video_id=video_id, slice_id=slice_id), video_id)
+        change = {"$set": {"slices.$.state": SliceState.INDEXED}}
+        moved = await self._change(video_id, {"slices": _in_state(slice_id, SliceState.EMBEDDED)}, change, [owed])
+        await self.settle(video_id)
+        return moved
+
+    async def settle(self, video_id: str) -> None:
+        """Makes the video ready, or failed, if its last slice is done; otherwise does nothing."""
+        finished = {"status": VideoStatus.PROCESSING, "slicing_done": True, "slices.state": {"$nin": _UNDONE}}
+        now = _now()
+        ready = OwedEvent.of("video.ready", pb.VideoReady(video_id=video_id), video_id)
+        change = {"$set": {"status": VideoStatus.READY, "metadata.processed_at": now, "error": None}}
+        if await self._change(video_id, {**finished, "slices.state": {"$nin": [*_UNDONE, SliceState.FAILED]}}, change, [ready]):
+            return
+        failed = OwedEvent.of("video.failed", pb.VideoFailed(video_id=video_id), video_id)
+        await self._change(video_id, finished, {"$set": {"status": VideoStatus.FAILED}}, [failed])
+
+    # ── failing and trying again ─────────────────────────────────────────────────────────────────
+
+    async def fail_slice(self, video_id: str, slice_id: str, *, stage: str, reason: str, message: str) -> bool:
+        """Gives a slice up; the others go on, and the video ends failed when they are done.
+
+        False when the slice is done or failed already, or the video is gone.
+        """
+        for state in _UNDONE:
+            change = {
+                "$set": {
+                    "slices.$.state": SliceState.FAILED,
+                    "slices.$.failed_from": state,
+                    "error": _error_document(stage, reason, message, slice_id),
+                }
+            }
+            if await self._change(video_id, {"slices": _in_state(slice_id, state)}, change):
+                await self.settle(video_id)
+                return True
+        return False
+
+    async def fail(self, video_id: str, *, stage: str, reason: str, message: str) -> bool:
+        """Fails a video as a whole; owes video.failed. Slices under way go on and stay searchable. False when it is ready or gone."""
+        owed = OwedEvent.of("video.failed", pb.VideoFailed(video_id=video_id), video_id)
+        change = {"$set": {"status": VideoStatus.FAILED, "error": _error_document(stage, reason, message, None)}}
+        return await self._change(
+            video_id, {"status": {"$in": [VideoStatus.UPLOADED, VideoStatus.PROCESSING]}}, change, [owed]
+        )
+
+    async def retry(self, video_id: str) -> Video:
+        """Does again what failed, and only that. Raises VideoNotFound, FailedPrecondition when the video has not failed."""
+        doc = await self._videos.find_one({"_id": video_id}, _WITHOUT_CHUNKS)
+        if doc is None:
+            raise VideoNotFound(video_id)
+        owed: list[OwedEvent] = []
+        slices = doc["slices"]
+        for entry in slices:
+            if entry["state"] == SliceState.FAILED:
+                state = SliceState(entry.pop("failed_from", SliceState.CUT))
+                entry.update(state=state, attempts=0)
+                message = _slice_message(state, video_id, entry["slice_id"])
+                owed.append(OwedEvent.of(NEXT_EVENT[state], message, video_id))
+        if not doc["slicing_done"]:
+            owed.append(OwedEvent.of("video.uploaded", pb.VideoUploaded(video_id=video_id), video_id))
+        status = VideoStatus.PROCESSING if doc["slicing_done"] else VideoStatus.UPLOADED
+        # Conditional on the revision, since the slices are written as they were read.
+        condition = {"status": VideoStatus.FAILED, "revision": doc["revision"]}
+        if not await self._change(video_id, condition, {"$set": {"status": status, "error": None, "slices": slices}}, owed):
+            raise FailedPrecondition(
+                f"only a failed video can be tried again; {video_id} is {(await self.get(video_id)).status}", reason="NOT_FAILED"
+            )
+        await self.settle(video_id)
+        return await self.get(video_id)
+
+    # ── going ────────────────────────────────────────────────────────────────────────────────────
+
+    async def mark_deleting(self, video_id: str) -> Video:
+        """Marks a video for removal; owes video.deleted. Marking twice is fine. Raises VideoNotFound."""
+        owed = OwedEvent.of("video.deleted", pb.VideoDeleted(video_id=video_id), video_id)
+        await self._change(video_id, {}, {"$set": {"status": VideoStatus.DELETING}}, [owed])
+        return await self.get(video_id)
+
+    async def remove(self, video_id: str) -> None:
+        """Removes the document and its continuations, the last step of a deletion; removing twice is fine."""
+        await self._continuations.delete_many({"video_id": video_id})
+        await self._videos.delete_one({"_id": video_id, "status": VideoStatus.DELETING})
+
+    # ── what the sweeper needs ───────────────────────────────────────────────────────────────────
+
+    async def publish_owed(self, *, older_than_seconds: float, limit: int = 200) -> int:
+        """Publishes events that were owed for longer than that; gives how many."""
+        before = _now() - dt.timedelta(seconds=older_than_seconds)
+        count = 0
+        async for doc in self._videos.find({"outbox.at": {"$lt": before}}, {"outbox": 1}).limit(limit):
+            owed = [OwedEvent(e["event_id"], e["subject"], bytes(e["payload"])) for e in doc["outbox"] if e["at"] < before]
+            if not await self._publish(doc["_id"], owed):
+                break
+            count += len(owed)
+        return count
+
+    async def stalled(self, *, older_than_seconds: float, limit: int = 100) -> list[Video]:
+        """Gives videos on their way (or being deleted) that nothing has changed for longer than that."""
+        before = _now() - dt.timedelta(seconds=older_than_seconds)
+        on_their_way = [VideoStatus.UPLOADED, VideoStatus.PROCESSING, VideoStatus.DELETING]
+        query = {"status": {"$in": on_their_way}, "updated_at": {"$lt": before}}
+        return [Video.from_document(doc) async for doc in self._videos.find(query, _WITHOUT_CHUNKS).limit(limit)]
+
+    async def nudge(self, video: Video) -> None:
+        """Owes again the events that move a stalled video on, for when the stream has lost them."""
+        owed: list[OwedEvent] = []
+        if video.status is VideoStatus.DELETING:
+            owed.append(OwedEvent.of("video.deleted", pb.VideoDeleted(video_id=video.video_id), video.video_id))
+        else:
+            if not video.slicing_done:
+                owed.append(OwedEvent.of("video.uploaded", pb.VideoUploaded(video_id=video.video_id), video.video_id))
+            for part in video.slices:
+                if part.state in NEXT_EVENT:
+                    message = _slice_message(part.state, video.video_id, part.slice_id)
+                    owed.append(OwedEvent.of(NEXT_EVENT[part.state], message, video.video_id))
+        await self._change(video.video_id, {"revision": video.revision}, {"$set": {}}, owed, even_deleting=True)
+        await self.settle(video.video_id)
+
+    # ── one atomic update ────────────────────────────────────────────────────────────────────────
+
+    async def _change(
+        self,
+        video_id: str,
+        condition: Document,
+        change: Document,
+        owed: Collection[OwedEvent] = (),
+        *,
+        even_deleting: bool = False,
+    ) -> bool:
+        """Applies `change` if `condition` holds and the video is not being deleted, with its events; then publishes them."""
+        now = _now()
+        query = {"_id": video_id, **condition}
+        if not even_deleting:
+            query.setdefault("status", {"$in": _OPEN})
+        update = {
+            **change,
+            "$set": {**change.get("$set", {}), "updated_at": now},
+            "$inc": {**change.get("$inc", {}), "revision": 1},
+        }
+        if owed:
+            update["$push"] = {**change.get("$push", {}), "outbox": {"$each": [_outbox_entry(event, now) for event in owed]}}
+        result = await self._videos.update_one(query, update)
+        if result.matched_count == 0:
+            return False
+        await self._publish(video_id, owed)
+        return True
+
+    async def _publish(self, video_id: str, owed: Collection[OwedEvent]) -> bool:
+        """Publishes and clears what is owed. False when the bus is away: then it stays owed, and the sweeper sees to it."""
+        if not owed:
+            return True
+        try:
+            for event in owed:
+                await self._bus.publish(event)
+        except (NatsError, TimeoutError, ConnectionError) as error:
+            log.warning("events_stay_owed", video_id=video_id, count=len(owed), error=repr(error))
+            return False
+        ids = [event.event_id for event in owed]
+        await self._videos.update_one({"_id": video_id}, {"$pull": {"outbox": {"event_id": {"$in": ids}}}})
+        return True
+
+
+def _in_state(slice_id: str, state: SliceState) -> Document:
+    return {"$elemMatch": {"slice_id": slice_id, "state": state}}
+
+
+def _outbox_entry(event: OwedEvent, now: dt.datetime) -> Document:
+    return {"event_id": event.event_id, "subject": event.subject, "payload": event.payload, "at": now}
+
+
+def _source_document(source: Source) -> Document:
+    return {
+        "filename": source.filename,
+        "content_type": source.content_type,
+        "bytes": source.bytes,
+        "sha256": source.sha256,
+    }
+
+
+def _error_document(stage: str, reason: str, message: str, slice_id: str | None) -> Document:
+    return {"stage": stage, "reason": reason, "message": message, "slice_id": slice_id, "at": _now()}
