@@ -9,7 +9,8 @@ import nats
 import pymongo
 import pytest
 
-from tests.support import servers
+from services.common.settings import CommonSettings
+from tests.support import mesh, servers
 from tests.support.media import MediaMaker
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -102,6 +103,15 @@ def shared_media() -> Path:
 
 
 @pytest.fixture(scope="session")
+def chromium() -> str:
+    """Path of a Chromium for Playwright's ``executable_path``; a test that needs it skips without it."""
+    found = os.environ.get("EARMARK_TEST_CHROMIUM") or servers.find_program("chromium", "chromium-browser")
+    if not found:
+        pytest.skip("no Chromium: run `make chromium` as root, or set EARMARK_TEST_CHROMIUM to its path")
+    return found
+
+
+@pytest.fixture(scope="session")
 def model_paths(tmp_path_factory: pytest.TempPathFactory):  # noqa: ANN201  (ModelPaths is imported only when models are there)
     """Paths of the real models, joined once a machine; a test that needs them skips where they are not installed."""
     from earmark.local import models
@@ -111,3 +121,16 @@ def model_paths(tmp_path_factory: pytest.TempPathFactory):  # noqa: ANN201  (Mod
         return models.ensure(Path(folder))
     except models.ModelNotInstalled as missing:
         pytest.skip(str(missing))
+
+
+@pytest.fixture
+def common_settings(nats_url: str, mongo_url: str, mongo_database: str, object_store_url: str) -> CommonSettings:
+    """Settings of a service that uses the servers of this test."""
+    return mesh.common_settings(nats_url, mongo_url, mongo_database, object_store_url)
+
+
+@pytest.fixture
+async def backbone(common_settings: CommonSettings) -> AsyncIterator[mesh.Backbone]:
+    """Bus, database, video store and object store on the real servers of this test."""
+    async with mesh.backbone(common_settings) as connected:
+        yield connected

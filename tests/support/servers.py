@@ -80,7 +80,9 @@ def _running(command: Sequence[str], port: int, log: Path) -> Iterator[subproces
 
 def _listens(process: subprocess.Popen[bytes], port: int, log: Path) -> bool:
     if process.poll() is not None:
-        raise RuntimeError(f"{process.args!r} ended with {process.returncode}: {log.read_text(errors='replace')[-2000:]}")
+        raise RuntimeError(
+            f"{process.args!r} ended with {process.returncode}: {log.read_text(errors='replace')[-2000:]}"
+        )
     try:
         socket.create_connection(("127.0.0.1", port), timeout=1).close()
     except OSError:

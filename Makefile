@@ -1,0 +1,106 @@
+# Earmark. `make help` lists the targets; `make run` is the place to start.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+VENV := .venv
+BIN := $(VENV)/bin
+PYTEST = HF_HUB_OFFLINE=1 $(BIN)/python -m pytest
+RUNTIME := $(VENV)/.earmark-runtime
+DEV := $(VENV)/.earmark-dev
+PINS := pyproject.toml requirements/lock.txt tools/setup.sh
+
+##@ Use
+.PHONY: run
+run: $(RUNTIME) ## start the mesh, ingest samples/, answer three sample searches; leaves it running
+	@$(BIN)/earmark demo
+
+.PHONY: stop
+stop: ## stop the mesh that `make run` left running
+	@if [ -x $(BIN)/earmark ]; then $(BIN)/earmark down; fi
+
+.PHONY: clean-data
+clean-data: stop ## stop, and delete every video, index and model copy of the local mesh
+	rm -rf "$${EARMARK_DATA_DIR:-.earmark}"
+
+##@ Develop
+.PHONY: setup
+setup: $(DEV) ## make .venv with all that running, testing and building needs (pinned)
+
+$(RUNTIME): $(PINS)
+	@tools/setup.sh all $@
+
+$(DEV): $(PINS) | $(RUNTIME)
+	@tools/setup.sh all,dev $@
+
+.PHONY: test
+test: $(DEV) ## unit, contract, integration and short e2e tests
+	$(PYTEST) tests/unit tests/contract tests/integration tests/e2e -m "not slow" $(ARGS)
+
+.PHONY: test-unit
+test-unit: $(DEV) ## tests without network or other processes; seconds
+	$(PYTEST) tests/unit -m "not slow" $(ARGS)
+
+.PHONY: test-e2e
+test-e2e: $(DEV) ## the whole mesh on real media, the slow ones too
+	$(PYTEST) tests/e2e $(ARGS)
+
+.PHONY: test-chaos
+test-chaos: $(DEV) ## kill services in the middle of an ingest, then assert what must hold
+	$(PYTEST) tests/chaos $(ARGS)
+
+.PHONY: lint
+lint: $(DEV) ## ruff, and the import rules between packages
+	$(BIN)/ruff check .
+	$(BIN)/lint-imports --no-cache
+
+.PHONY: format
+format: $(DEV) ## let ruff sort imports and format
+	$(BIN)/ruff check --select I --fix .
+	$(BIN)/ruff format .
+
+.PHONY: type
+type: $(DEV) ## mypy, strict
+	$(BIN)/mypy
+
+.PHONY: bench
+bench: $(DEV) ## the mesh against the one-process proof of concept, on the same files
+	$(BIN)/python -m bench $(ARGS)
+
+.PHONY: chromium
+chromium: ## install Debian's Chromium for the page's tests (root; elsewhere see CONTRIBUTING.md)
+	@command -v chromium >/dev/null || { apt-get update -qq && \
+	  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium >/dev/null; }
+
+##@ Generated files
+.PHONY: proto
+proto: $(DEV) ## generate the Python code of protos/
+	$(BIN)/python tools/gen_protos.py
+
+.PHONY: proto-check
+proto-check: $(DEV) ## buf lint, and that the committed code is what protos/ gives
+	$(BIN)/buf lint protos
+	$(BIN)/python tools/gen_protos.py --check
+
+.PHONY: samples
+samples: $(DEV) ## make samples/*.mp4 again (installs piper-tts, GPL, into .venv)
+	@tools/setup.sh all,dev,samples $(VENV)/.earmark-samples
+	$(BIN)/python samples/make_samples.py
+
+.PHONY: lock
+lock: ## pin in requirements/lock.txt what .venv has now of all that pyproject.toml asks for
+	$(BIN)/python tools/lock.py
+
+##@ Ship
+.PHONY: install-check
+install-check: $(DEV) ## each extra alone in an empty venv: imports, and the gateway stays light (minutes)
+	$(BIN)/python tools/install_check.py $(ARGS)
+
+.PHONY: k8s-render
+k8s-render: $(DEV) ## render deploy/k8s to stdout (OVERLAY=base)
+	@$$(command -v kubectl || echo $(BIN)/kubectl) kustomize deploy/k8s/$(or $(OVERLAY),base)
+
+.PHONY: help
+help: ## this list
+	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} \
+	  /^[a-zA-Z0-9_-]+:.*## / {printf "  \033[36m%-14s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)

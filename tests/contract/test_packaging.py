@@ -1,0 +1,57 @@
+"""What the package metadata promises: every requirement pinned, a light gateway, a marker for every layer."""
+
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+HEAVY = {"av", "ctranslate2", "faiss", "faster_whisper", "onnxruntime", "sentence_transformers", "tantivy", "torch"}
+
+
+def test_every_requirement_is_pinned_at_a_version_it_admits() -> None:
+    ran = subprocess.run(
+        [sys.executable, "tools/lock.py", "--check"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert ran.returncode == 0, ran.stderr
+
+
+@pytest.mark.parametrize(
+    ("module", "forbidden"),
+    [
+        ("services.gateway.app", HEAVY),
+        ("services.transcriber.app", {"torch", "faiss", "sentence_transformers", "ctranslate2"}),
+        ("services.embedder.app", {"faiss", "ctranslate2", "av", "torch"}),
+        ("services.indexer.app", {"torch", "ctranslate2", "av", "sentence_transformers"}),
+        ("earmark.client", HEAVY | {"nats", "pymongo", "grpc"}),
+        ("earmark.cli", HEAVY | {"nats", "pymongo"}),
+    ],
+)
+def test_importing_loads_nothing_heavy(module: str, forbidden: set[str]) -> None:
+    code = f"import sys, {module}; print(*sorted({forbidden!r} & set(sys.modules)))"
+    ran = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stderr
+    assert ran.stdout.split() == []
+
+
+def test_the_lock_names_no_machine() -> None:
+    for line in (ROOT / "requirements" / "lock.txt").read_text().splitlines():
+        assert line.startswith("#") or re.fullmatch(r"[a-z0-9-]+==[0-9a-z.]+", line), line
+
+
+def test_make_help_lists_every_target() -> None:
+    makefile = (ROOT / "Makefile").read_text()
+    assert len(makefile.splitlines()) <= 150
+    targets = set(re.findall(r"^\.PHONY: (\S+)$", makefile, re.MULTILINE))
+    ran = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True)
+    listed = set(re.findall(r"^  (?:\x1b\[36m)?([a-z0-9-]+)", ran.stdout, re.MULTILINE))
+    assert listed == targets
+
+
+def test_every_package_has_a_place_in_the_wheel() -> None:
+    wheel = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"]["wheel"]
+    assert {"earmark", "services"} == set(wheel["packages"])
+    assert (ROOT / "earmark" / "py.typed").is_file()
