@@ -40,10 +40,10 @@ pip() { $venv/bin/python -m pip --disable-pip-version-check --no-input "$@"; }
 if ! $venv/bin/python -c 'import torch' 2>/dev/null; then
     say "installing PyTorch (the largest part; the whole takes minutes the first time)"
     # First and alone: whatever build of the pinned version the machine's pip settings offer (CPU or CUDA) is kept.
-    pip install --quiet --constraint $lock "torch==$(sed -n 's/^torch==//p' $lock)"
+    pip install -qq --constraint $lock "torch==$(sed -n 's/^torch==//p' $lock)"
 fi
 say "installing earmark[$extras] as pinned in $lock"
-pip install --quiet --constraint $lock --editable ".[$extras]"
+pip install -qq --constraint $lock --editable ".[$extras]"
 pip check --quiet >/dev/null 2>&1 || say "note: 'pip check' sees a conflict; see .venv/bin/pip check"
 touch "$stamp"
 say "ready: $venv has $(pip list 2>/dev/null | tail -n +3 | wc -l) packages"
