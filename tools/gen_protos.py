@@ -32,7 +32,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         scratch = Path(folder)
         fresh = generate(scratch)
-        committed = {p.relative_to(ROOT) for p in (ROOT / "earmark").rglob("*_pb2*.py*") if "__pycache__" not in p.parts}
+        committed = {
+            p.relative_to(ROOT) for p in (ROOT / "earmark").rglob("*_pb2*.py*") if "__pycache__" not in p.parts
+        }
         if "--check" in sys.argv[1:]:
             stale = [p for p in fresh if p not in committed or not filecmp.cmp(scratch / p, ROOT / p, shallow=False)]
             stale += sorted(committed - set(fresh))

@@ -118,7 +118,9 @@ class VideoNotFound(NotFound):
     reason = "VIDEO_NOT_FOUND"
 
     def __init__(self, video_id: str) -> None:
-        super().__init__(f"there is no video {video_id!r}; list the videos there are", metadata={"video_id": video_id[:64]})
+        super().__init__(
+            f"there is no video {video_id!r}; list the videos there are", metadata={"video_id": video_id[:64]}
+        )
 
 
 class ObjectNotFound(NotFound):

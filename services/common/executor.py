@@ -40,7 +40,9 @@ class BoundedExecutor:
             Overloaded: The queue is full.
         """
         if self._pending >= self._limit:
-            raise Overloaded(f"{self._name} has {self._pending} calls pending; try again shortly", retry_after_seconds=0.2)
+            raise Overloaded(
+                f"{self._name} has {self._pending} calls pending; try again shortly", retry_after_seconds=0.2
+            )
         self._pending += 1
         # The slot is given back when the work ends, not when its caller goes away: it still holds a thread.
         future = asyncio.get_running_loop().run_in_executor(self._pool, lambda: function(*args, **kwargs))

@@ -54,7 +54,9 @@ class Health:
             self.failing = tuple(name for name, ok in zip(self._checks, held, strict=True) if not ok)
             if self.failing != was and not self._stopping:
                 serving = not self.failing
-                status = health_pb2.HealthCheckResponse.SERVING if serving else health_pb2.HealthCheckResponse.NOT_SERVING
+                status = (
+                    health_pb2.HealthCheckResponse.SERVING if serving else health_pb2.HealthCheckResponse.NOT_SERVING
+                )
                 await self._set(status)
                 log.info("health_changed", serving=serving, failing=list(self.failing))
                 was = self.failing
@@ -70,7 +72,7 @@ class Health:
             return await asyncio.wait_for(check(), timeout=CHECK_SECONDS)
         except TimeoutError:
             return False
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001  # a check that breaks does not hold, whatever broke
             log.warning("check_failed", check=name, error=repr(error))
             return False
 

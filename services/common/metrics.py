@@ -16,7 +16,7 @@ WORK_SECONDS = (0.1, 0.25, 0.5, 1, 2, 5, 10, 20, 40, 80, 160, 320, 640, 1280)
 
 
 def serve(host: str, port: int, stack: AsyncExitStack) -> None:
-    """Serves `/metrics` from a thread of its own, so that it answers while the event loop is busy; port 0 serves none."""
+    """Serves `/metrics` from a thread, so that it answers while the event loop is busy; port 0 serves none."""
     if port == 0:
         return
     server, thread = start_http_server(port, host)

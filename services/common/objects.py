@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import tempfile
@@ -76,7 +77,7 @@ class ObjectStore:
     async def put_file(self, key: str, path: Path) -> int:
         """Writes the file at `path` as an object and gives its size in bytes."""
         await obstore.put_async(self._store, key, path)
-        return path.stat().st_size
+        return await asyncio.to_thread(lambda: path.stat().st_size)
 
     async def get(self, key: str) -> bytes:
         """Gives a whole object. Raises ObjectNotFound."""
@@ -121,10 +122,10 @@ class ObjectStore:
 
     @contextlib.asynccontextmanager
     async def local_copy(self, key: str) -> AsyncIterator[Path]:
-        """Gives an object as a file: the file itself in a folder store, else a temporary download. Raises ObjectNotFound."""
+        """Gives an object as a file: the file itself in a folder store, else a download. Raises ObjectNotFound."""
         if self._root is not None:
             path = self._root / key
-            if not path.is_file():
+            if not await asyncio.to_thread(path.is_file):
                 raise _missing(key)
             yield path
             return

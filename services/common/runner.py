@@ -54,13 +54,13 @@ Build = Callable[[S, AsyncExitStack], Awaitable[Service]]
 
 
 def run(name: str, settings_class: type[S], build: Build[S]) -> NoReturn:
-    """Runs a service until SIGTERM or SIGINT and exits: 0 after a clean stop, 1 when something broke, 2 for wrong settings."""
+    """Runs a service until SIGTERM or SIGINT; exits 0 after a clean stop, 1 when it broke, 2 for wrong settings."""
     try:
         settings = settings_class()
     except ValidationError as error:
         for problem in error.errors():
             where = "_".join(str(part) for part in problem["loc"]).upper()
-            print(f"{name}: setting EARMARK_{where}: {problem['msg']}", file=sys.stderr)
+            sys.stderr.write(f"{name}: setting EARMARK_{where}: {problem['msg']}\n")
         sys.exit(2)
     logs.configure(name, level=settings.log_level, fmt=settings.log_format)
     tracing.configure(name, settings.otlp_endpoint)
@@ -105,7 +105,9 @@ async def _serve(name: str, settings: CommonSettings, service: Service, stop: as
 
     tasks = {
         asyncio.create_task(consumer.run(), name=f"consumer-{consumer.name}") for consumer in service.consumers
-    } | {asyncio.create_task(_task(work), name=title) for title, work in {**service.tasks, "health": health.run}.items()}
+    } | {
+        asyncio.create_task(_task(work), name=title) for title, work in {**service.tasks, "health": health.run}.items()
+    }
     stopped = asyncio.create_task(stop.wait(), name="stop")
     done, _ = await asyncio.wait({*tasks, stopped}, return_when=asyncio.FIRST_COMPLETED)
     broken = [task for task in done if task is not stopped]

@@ -54,7 +54,7 @@ class SlotTables:
         table = SlotTable(doc["version"], doc["shards"], bytes(doc["owners"]))
         if table.shards != shards:
             raise FailedPrecondition(
-                f"the slot table is for {table.shards} shards, the settings say {shards}: set EARMARK_SHARDS={table.shards}",
+                f"the slot table is for {table.shards} shards, not {shards}: set EARMARK_SHARDS={table.shards}",
                 reason="SHARD_COUNT_CHANGED",
             )
         return table

@@ -16,10 +16,10 @@ _recording = False
 
 def configure(service: str, endpoint: str | None) -> None:
     """Sends traces to `endpoint` (OTLP over gRPC); without one nothing is recorded and a span costs nothing."""
-    global _recording
+    global _recording  # noqa: PLW0603  # like the tracer provider, one a process
     if endpoint is None:
         return
-    from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter  # noqa: PLC0415  # costs 100 ms
+    from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter  # costs 100 ms
 
     provider = TracerProvider(resource=Resource.create({"service.name": f"earmark-{service}"}))
     provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(endpoint=endpoint)))

@@ -22,7 +22,7 @@ class Word:
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """A stretch of speech as the recognizer gave it, with what the model knew. Times are seconds in the media's clock."""
+    """A stretch of speech as the recognizer gave it, with what the model knew. Times as in `Word`."""
 
     start: float
     end: float
@@ -62,6 +62,7 @@ class SliceTranscript:
         if version != FORMAT_VERSION:
             raise ValueError(f"slice transcript of format {version!r}; this code reads {FORMAT_VERSION}")
         segments = [
-            Segment(**{**segment, "words": [Word(**word) for word in segment["words"]]}) for segment in fields.pop("segments")
+            Segment(**{**segment, "words": [Word(**word) for word in segment["words"]]})
+            for segment in fields.pop("segments")
         ]
         return cls(**fields, segments=segments)

@@ -30,7 +30,9 @@ def advisories(bus: EventBus) -> Consumer:
             deliveries=int(fields["deliveries"]),
             last_attempt=True,
         )
-        message = f"every worker that took it ({event.deliveries} times) stopped before it was done; see the {consumer}'s log"
+        message = (
+            f"every worker that took it ({event.deliveries} times) stopped before it was done; see the {consumer}'s log"
+        )
         await bury(bus, event, consumer=consumer, reason="WORKER_DIED", message=message)
         return Done()
 

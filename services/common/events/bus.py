@@ -12,6 +12,7 @@ import structlog
 from google.protobuf.message import Message
 from nats.aio.client import Client
 from nats.aio.msg import Msg
+from nats.errors import Error as NatsError
 from nats.js import JetStreamContext
 from ulid import ULID
 
@@ -109,7 +110,7 @@ class EventBus:
 
     @contextlib.asynccontextmanager
     async def changes(self, video_id: str) -> AsyncIterator[asyncio.Event]:
-        """Gives an asyncio event that is set whenever an event about the video passes. Missing one is possible: also poll."""
+        """Gives an asyncio event that is set whenever an event about the video passes; one can be missed: also poll."""
         changed = asyncio.Event()
 
         async def on_message(_: Msg) -> None:
@@ -119,13 +120,13 @@ class EventBus:
         try:
             yield changed
         finally:
-            with contextlib.suppress(Exception):  # the connection may be gone; then so is the subscription
+            with contextlib.suppress(NatsError):  # the connection may be gone; then so is the subscription
                 await subscription.unsubscribe()
 
     async def close(self) -> None:
         """Drains and closes."""
         try:
             await asyncio.wait_for(self.client.drain(), timeout=5)
-        except Exception as error:
+        except (NatsError, TimeoutError) as error:
             log.warning("nats_drain_failed", error=repr(error))
             await self.client.close()

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
-from typing import assert_never
+from typing import Any, TypeVar, assert_never
 
 import structlog
 from google.protobuf.message import Message
 from nats.aio.msg import Msg
-from nats.errors import ConnectionClosedError
 from nats.errors import Error as NatsError
 from nats.errors import TimeoutError as NatsTimeoutError
-from nats.js.client import JetStreamContext
 from prometheus_client import Counter, Histogram
 
 from earmark.events.v1 import events_pb2 as pb
@@ -25,6 +23,8 @@ from services.common.events.bus import EventBus
 from services.common.metrics import WORK_SECONDS
 
 log = structlog.get_logger()
+
+T = TypeVar("T")
 
 HANDLED = Counter("earmark_events_handled_total", "Events handled, by outcome.", ["consumer", "outcome"])
 SECONDS = Histogram("earmark_events_handling_seconds", "Time a handler took.", ["consumer"], buckets=WORK_SECONDS)
@@ -99,8 +99,8 @@ class Consumer:
         self._row = topology.consumer(name)
         self._handler = handler
         self._free = asyncio.Semaphore(concurrency)
-        self._concurrency = concurrency
         self._stopping = asyncio.Event()
+        self._fetching = asyncio.Lock()
         self._working: set[asyncio.Task[None]] = set()
 
     @property
@@ -110,49 +110,67 @@ class Consumer:
 
     async def run(self) -> None:
         """Fetches and handles until stopped."""
-        subscription: JetStreamContext.PullSubscription | None = None
         while not self._stopping.is_set():
-            await self._free.acquire()
-            free = 1
             try:
-                if subscription is None:
-                    subscription = await self._bus.js.pull_subscribe_bind(self._row.name, stream=self._row.stream)
-                while free < self._concurrency and not self._free.locked():
-                    await self._free.acquire()
-                    free += 1
-                messages = await self._fetch(subscription, free)
-            except NatsTimeoutError:
-                messages = []
+                async with self._fetching:
+                    await self._fetch_and_work()
             except NatsError as error:
-                if isinstance(error, ConnectionClosedError) and self._stopping.is_set():
-                    return
                 log.warning("fetch_failed", consumer=self.name, error=repr(error))
-                messages, subscription = [], None
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self._stopping.wait(), timeout=1)
-            for _ in range(free - len(messages)):
-                self._free.release()
-            for message in messages:
-                task = asyncio.create_task(self._work(message), name=f"{self.name}-{message.metadata.sequence.stream}")
-                self._working.add(task)
-                task.add_done_callback(self._working.discard)
 
-    async def _fetch(self, subscription: JetStreamContext.PullSubscription, count: int) -> list[Msg]:
-        """Fetches, but gives up at once when told to stop; what arrives too late is delivered again after its ack wait."""
-        fetch = asyncio.ensure_future(subscription.fetch(count, timeout=FETCH_SECONDS))
-        stop = asyncio.ensure_future(self._stopping.wait())
+    async def _fetch_and_work(self) -> None:
+        """Fetches for free workers until stopped, or until the connection breaks off."""
+        subscription = await self._bus.js.pull_subscribe_bind(self._row.name, stream=self._row.stream)
         try:
-            await asyncio.wait({fetch, stop}, return_when=asyncio.FIRST_COMPLETED)
-            if fetch.done():
-                return fetch.result()
-            return []
+            while not self._stopping.is_set():
+                free = await self._wait_for_room()
+                if free == 0:
+                    return
+                messages: list[Msg] = []
+                try:
+                    with contextlib.suppress(NatsTimeoutError):
+                        messages = await self._unless_stopping(subscription.fetch(free, timeout=FETCH_SECONDS)) or []
+                finally:
+                    for _ in range(free - len(messages)):
+                        self._free.release()
+                for message in messages:
+                    task = asyncio.create_task(
+                        self._work(message), name=f"{self.name}-{message.metadata.sequence.stream}"
+                    )
+                    self._working.add(task)
+                    task.add_done_callback(self._working.discard)
+        finally:
+            # Without this the server would hand the next event to a request that nobody waits for any more.
+            with contextlib.suppress(NatsError):
+                await subscription.unsubscribe()
+
+    async def _wait_for_room(self) -> int:
+        """Takes all free worker slots, at least one unless told to stop, and gives how many."""
+        if await self._unless_stopping(self._free.acquire()) is None:
+            return 0
+        free = 1
+        while not self._free.locked():
+            await self._free.acquire()
+            free += 1
+        return free
+
+    async def _unless_stopping(self, work: Coroutine[Any, Any, T]) -> T | None:
+        """Waits for `work`; gives None, and gives it up, when told to stop meanwhile."""
+        task = asyncio.create_task(work)
+        stop = asyncio.create_task(self._stopping.wait())
+        try:
+            await asyncio.wait({task, stop}, return_when=asyncio.FIRST_COMPLETED)
+            return task.result() if task.done() else None
         finally:
             stop.cancel()
-            fetch.cancel()
+            task.cancel()
 
     async def stop(self, *, grace_seconds: float) -> None:
         """Stops fetching, gives work under way its grace, then gives it back to the other workers."""
         self._stopping.set()
+        async with self._fetching:  # fetching has ended: what is given back below must not come to this process again
+            pass
         if self._working:
             _, late = await asyncio.wait(self._working, timeout=grace_seconds)
             for task in late:
@@ -211,12 +229,20 @@ class Consumer:
             case Done():
                 await message.ack()
             case Retry() if not event.last_attempt:
-                delay = outcome.after_seconds if outcome.after_seconds is not None else min(2.0 ** (event.deliveries - 1), 60.0)
+                delay = (
+                    outcome.after_seconds
+                    if outcome.after_seconds is not None
+                    else min(2.0 ** (event.deliveries - 1), 60.0)
+                )
                 log.info("event_retried", consumer=self.name, subject=event.subject, reason=outcome.reason, after=delay)
                 await message.nak(delay=delay)
             case Retry() | Reject():
                 log.warning(
-                    "event_given_up", consumer=self.name, subject=event.subject, reason=outcome.reason, message=outcome.message
+                    "event_given_up",
+                    consumer=self.name,
+                    subject=event.subject,
+                    reason=outcome.reason,
+                    message=outcome.message,
                 )
                 if self._row.stream == topology.EVENTS:
                     await bury(self._bus, event, consumer=self.name, reason=outcome.reason, message=outcome.message)

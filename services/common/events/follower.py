@@ -12,7 +12,6 @@ from google.protobuf.message import Message
 from nats.errors import Error as NatsError
 from nats.errors import TimeoutError as NatsTimeoutError
 from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
-from nats.js.client import JetStreamContext
 from ulid import ULID
 
 from services.common.events import topology
@@ -62,7 +61,7 @@ class Follower:
         self.lag = 0
 
     async def batches(self) -> AsyncIterator[list[FollowedEvent]]:
-        """Gives events in batches of at least one, for ever. A batch counts as applied when the next one is asked for."""
+        """Gives events in batches of at least one, for ever. A batch counts as applied when the next is asked for."""
         while True:
             try:
                 async for batch in self._consume():
@@ -100,7 +99,9 @@ class Follower:
                     continue
                 batch: list[FollowedEvent] = []
                 for message in messages:
-                    if message.metadata.sequence.consumer != expected:  # one got lost on the way: begin again behind the last
+                    if (
+                        message.metadata.sequence.consumer != expected
+                    ):  # one got lost on the way: begin again behind the last
                         log.warning("follower_gap", expected=expected, got=message.metadata.sequence.consumer)
                         break
                     expected += 1
@@ -127,5 +128,3 @@ class Follower:
         if self.lag == 0 and info.delivered is not None and info.delivered.consumer_seq == delivered:
             self.sequence = max(self.sequence, end)
             self.caught_up = True
-
-

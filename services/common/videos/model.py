@@ -17,11 +17,11 @@ FloatVector = npt.NDArray[np.float32]
 class VideoStatus(enum.StrEnum):
     """Where a video stands.
 
-        uploaded ──▶ processing ──▶ ready
-           ▲  ╲        │     ▲
-     retry │   ╲───────┤     │ retry
-           │           ▼     │
-           └───────── failed ┘        any state ──▶ deleting ──▶ (gone)
+       uploaded ──▶ processing ──▶ ready
+          ▲  ╲        │     ▲
+    retry │   ╲───────┤     │ retry
+          │           ▼     │
+          └───────── failed ┘        any state ──▶ deleting ──▶ (gone)
     """
 
     UPLOADED = "uploaded"
@@ -41,13 +41,17 @@ class SliceState(enum.StrEnum):
     FAILED = "failed"
 
 
-NEXT_EVENT = {SliceState.CUT: "slice.cut", SliceState.TRANSCRIBED: "slice.transcribed", SliceState.EMBEDDED: "slice.embedded"}
+NEXT_EVENT = {
+    SliceState.CUT: "slice.cut",
+    SliceState.TRANSCRIBED: "slice.transcribed",
+    SliceState.EMBEDDED: "slice.embedded",
+}
 """The event that moves a slice on from a state."""
 
 
 @dataclass(frozen=True, slots=True)
 class Slice:
-    """A few minutes of a video's audio. Times are seconds in the media's clock; `attempts` counts transcriptions begun."""
+    """A few minutes of a video's audio. Times are seconds in the media's clock; `attempts` counts transcriptions."""
 
     slice_id: str
     start_time: float
@@ -59,7 +63,11 @@ class Slice:
     def from_document(cls, fields: dict[str, Any]) -> Self:
         """Reads an element of `slices`."""
         return cls(
-            fields["slice_id"], fields["start_time"], fields["end_time"], SliceState(fields["state"]), fields["attempts"]
+            fields["slice_id"],
+            fields["start_time"],
+            fields["end_time"],
+            SliceState(fields["state"]),
+            fields["attempts"],
         )
 
 
@@ -74,7 +82,7 @@ class Source:
 
 
 @dataclass(frozen=True, slots=True)
-class Warning:
+class VideoWarning:
     """Something worth knowing that did not stop the processing."""
 
     reason: str
@@ -137,7 +145,7 @@ class Video:
     slicing_done: bool
     metadata: Metadata
     error: Failure | None
-    warnings: list[Warning]
+    warnings: list[VideoWarning]
     revision: int
 
     @property
@@ -178,8 +186,10 @@ class Video:
                 embedding_model=meta.get("embedding_model"),
                 speaker_count=meta.get("speaker_count"),
             ),
-            error=Failure(error["stage"], error["reason"], error["message"], error["at"], error.get("slice_id")) if error else None,
-            warnings=[Warning(w["reason"], w["message"]) for w in doc.get("warnings", [])],
+            error=Failure(error["stage"], error["reason"], error["message"], error["at"], error.get("slice_id"))
+            if error
+            else None,
+            warnings=[VideoWarning(w["reason"], w["message"]) for w in doc.get("warnings", [])],
             revision=doc["revision"],
         )
 
@@ -209,7 +219,7 @@ class ChunkRecord:
     language: str = ""
 
     def to_document(self) -> dict[str, Any]:
-        """Gives the stored form; the vector as BinData subtype 9 (float32), half the size of a list of doubles or less."""
+        """Gives the stored form; the vector as BinData subtype 9 (float32), less than half of a list of doubles."""
         return {
             "chunk_id": self.chunk_id,
             "slice_id": self.slice_id,

@@ -14,7 +14,7 @@ from typing import Any
 import structlog
 from google.protobuf.message import Message
 from nats.errors import Error as NatsError
-from pymongo import ASCENDING, DESCENDING, IndexModel, ReturnDocument
+from pymongo import ASCENDING, DESCENDING, IndexModel
 from pymongo.asynchronous.database import AsyncDatabase
 
 from earmark.events.v1 import events_pb2 as pb
@@ -28,7 +28,7 @@ from services.common.videos.model import (
     Source,
     Video,
     VideoStatus,
-    Warning,
+    VideoWarning,
 )
 
 log = structlog.get_logger()
@@ -70,7 +70,9 @@ class VideoStore:
         document_bytes: Size of `transcripts` beyond which chunks go to continuation documents.
     """
 
-    def __init__(self, database: AsyncDatabase[Document], bus: EventBus, *, document_bytes: int = DOCUMENT_BYTES) -> None:
+    def __init__(
+        self, database: AsyncDatabase[Document], bus: EventBus, *, document_bytes: int = DOCUMENT_BYTES
+    ) -> None:
         self._videos = database["videos"]
         self._continuations = database["continuations"]
         self._bus = bus
@@ -98,7 +100,7 @@ class VideoStore:
             raise VideoNotFound(video_id)
         return Video.from_document(doc)
 
-    async def list(
+    async def page(
         self, *, limit: int, before: tuple[dt.datetime, str] | None = None, status: VideoStatus | None = None
     ) -> list[Video]:
         """Gives up to `limit` videos, newest first, from behind the one uploaded at `before` (time, id)."""
@@ -109,7 +111,9 @@ class VideoStore:
                 {"metadata.uploaded_at": {"$lt": at}},
                 {"metadata.uploaded_at": at, "_id": {"$lt": video_id}},
             ]
-        cursor = self._videos.find(query, _WITHOUT_CHUNKS).sort([("metadata.uploaded_at", -1), ("_id", -1)]).limit(limit)
+        cursor = (
+            self._videos.find(query, _WITHOUT_CHUNKS).sort([("metadata.uploaded_at", -1), ("_id", -1)]).limit(limit)
+        )
         return [Video.from_document(doc) async for doc in cursor]
 
     async def chunks(self, video_id: str, slice_id: str | None = None) -> list[ChunkRecord]:
@@ -166,7 +170,7 @@ class VideoStore:
         return Video.from_document(doc)
 
     async def begin_processing(self, video_id: str) -> Video | None:
-        """Moves an uploaded video to processing and gives it; None when there is nothing to cut (gone, failed or cut already)."""
+        """Moves an uploaded video to processing and gives it; None when it is gone, failed or cut already."""
         await self._change(video_id, {"status": VideoStatus.UPLOADED}, {"$set": {"status": VideoStatus.PROCESSING}})
         doc = await self._videos.find_one(
             {"_id": video_id, "status": VideoStatus.PROCESSING, "slicing_done": False}, _WITHOUT_CHUNKS
@@ -178,13 +182,19 @@ class VideoStore:
         return await self._change(video_id, {}, {"$set": {"source": _source_document(source)}})
 
     async def add_slice(self, video_id: str, slice_id: str, *, start_time: float, end_time: float) -> bool:
-        """Adds a slice whose audio is in the object store; owes slice.cut. False when it was added before, or the video is gone."""
-        entry = {"slice_id": slice_id, "start_time": start_time, "end_time": end_time, "state": SliceState.CUT, "attempts": 0}
+        """Adds a slice whose audio is stored; owes slice.cut. False when it was added before, or the video is gone."""
+        entry = {
+            "slice_id": slice_id,
+            "start_time": start_time,
+            "end_time": end_time,
+            "state": SliceState.CUT,
+            "attempts": 0,
+        }
         owed = OwedEvent.of("slice.cut", pb.SliceCut(video_id=video_id, slice_id=slice_id), video_id)
         condition = {"slices.slice_id": {"$ne": slice_id}}
         return await self._change(video_id, condition, {"$push": {"slices": entry}}, [owed])
 
-    async def finish_slicing(self, video_id: str, *, duration: float, warnings: Collection[Warning] = ()) -> None:
+    async def finish_slicing(self, video_id: str, *, duration: float, warnings: Collection[VideoWarning] = ()) -> None:
         """Says that the whole media is cut. `duration` is the media's length in seconds."""
         entries = [{"reason": w.reason, "message": w.message} for w in warnings]
         change = {"$set": {"slicing_done": True, "duration": duration, "warnings": entries}}
@@ -193,15 +203,11 @@ class VideoStore:
 
     async def count_attempt(self, video_id: str, slice_id: str) -> int | None:
         """Counts a transcription begun and gives how many there were; None when the slice is not waiting for one."""
-        doc = await self._videos.find_one_and_update(
-            {"_id": video_id, "status": {"$in": _OPEN}, "slices": _in_state(slice_id, SliceState.CUT)},
-            {"$inc": {"slices.$.attempts": 1, "revision": 1}, "$set": {"updated_at": _now()}},
-            projection={"slices": 1},
-            return_document=ReturnDocument.AFTER,
-        )
-        if doc is None:
+        waiting = {"slices": _in_state(slice_id, SliceState.CUT)}
+        if not await self._change(video_id, waiting, {"$inc": {"slices.$.attempts": 1}}):
             return None
-        return next(int(entry["attempts"]) for entry in doc["slices"] if entry["slice_id"] == slice_id)
+        part = (await self.get(video_id)).slice(slice_id)
+        return part.attempts if part else None
 
     async def slice_transcribed(self, video_id: str, slice_id: str, *, language: str, asr_model: str) -> bool:
         """Moves a slice on from cut; owes slice.transcribed. The first language heard becomes the video's.
@@ -268,7 +274,9 @@ class VideoStore:
         now = _now()
         ready = OwedEvent.of("video.ready", pb.VideoReady(video_id=video_id), video_id)
         change = {"$set": {"status": VideoStatus.READY, "metadata.processed_at": now, "error": None}}
-        if await self._change(video_id, {**finished, "slices.state": {"$nin": [*_UNDONE, SliceState.FAILED]}}, change, [ready]):
+        if await self._change(
+            video_id, {**finished, "slices.state": {"$nin": [*_UNDONE, SliceState.FAILED]}}, change, [ready]
+        ):
             return
         failed = OwedEvent.of("video.failed", pb.VideoFailed(video_id=video_id), video_id)
         await self._change(video_id, finished, {"$set": {"status": VideoStatus.FAILED}}, [failed])
@@ -294,7 +302,7 @@ class VideoStore:
         return False
 
     async def fail(self, video_id: str, *, stage: str, reason: str, message: str) -> bool:
-        """Fails a video as a whole; owes video.failed. Slices under way go on and stay searchable. False when it is ready or gone."""
+        """Fails a video as a whole; owes video.failed. Its slices go on. False when it is ready or gone."""
         owed = OwedEvent.of("video.failed", pb.VideoFailed(video_id=video_id), video_id)
         change = {"$set": {"status": VideoStatus.FAILED, "error": _error_document(stage, reason, message, None)}}
         return await self._change(
@@ -302,7 +310,7 @@ class VideoStore:
         )
 
     async def retry(self, video_id: str) -> Video:
-        """Does again what failed, and only that. Raises VideoNotFound, FailedPrecondition when the video has not failed."""
+        """Does again what failed, and only that. Raises VideoNotFound; FailedPrecondition when nothing failed."""
         doc = await self._videos.find_one({"_id": video_id}, _WITHOUT_CHUNKS)
         if doc is None:
             raise VideoNotFound(video_id)
@@ -319,9 +327,12 @@ class VideoStore:
         status = VideoStatus.PROCESSING if doc["slicing_done"] else VideoStatus.UPLOADED
         # Conditional on the revision, since the slices are written as they were read.
         condition = {"status": VideoStatus.FAILED, "revision": doc["revision"]}
-        if not await self._change(video_id, condition, {"$set": {"status": status, "error": None, "slices": slices}}, owed):
+        if not await self._change(
+            video_id, condition, {"$set": {"status": status, "error": None, "slices": slices}}, owed
+        ):
             raise FailedPrecondition(
-                f"only a failed video can be tried again; {video_id} is {(await self.get(video_id)).status}", reason="NOT_FAILED"
+                f"only a failed video can be tried again; {video_id} is {(await self.get(video_id)).status}",
+                reason="NOT_FAILED",
             )
         await self.settle(video_id)
         return await self.get(video_id)
@@ -346,7 +357,9 @@ class VideoStore:
         before = _now() - dt.timedelta(seconds=older_than_seconds)
         count = 0
         async for doc in self._videos.find({"outbox.at": {"$lt": before}}, {"outbox": 1}).limit(limit):
-            owed = [OwedEvent(e["event_id"], e["subject"], bytes(e["payload"])) for e in doc["outbox"] if e["at"] < before]
+            owed = [
+                OwedEvent(e["event_id"], e["subject"], bytes(e["payload"])) for e in doc["outbox"] if e["at"] < before
+            ]
             if not await self._publish(doc["_id"], owed):
                 break
             count += len(owed)
@@ -385,7 +398,7 @@ class VideoStore:
         *,
         even_deleting: bool = False,
     ) -> bool:
-        """Applies `change` if `condition` holds and the video is not being deleted, with its events; then publishes them."""
+        """Applies `change` with its events if `condition` holds and the video stays; then publishes them."""
         now = _now()
         query = {"_id": video_id, **condition}
         if not even_deleting:
@@ -396,7 +409,10 @@ class VideoStore:
             "$inc": {**change.get("$inc", {}), "revision": 1},
         }
         if owed:
-            update["$push"] = {**change.get("$push", {}), "outbox": {"$each": [_outbox_entry(event, now) for event in owed]}}
+            update["$push"] = {
+                **change.get("$push", {}),
+                "outbox": {"$each": [_outbox_entry(event, now) for event in owed]},
+            }
         result = await self._videos.update_one(query, update)
         if result.matched_count == 0:
             return False
@@ -404,7 +420,7 @@ class VideoStore:
         return True
 
     async def _publish(self, video_id: str, owed: Collection[OwedEvent]) -> bool:
-        """Publishes and clears what is owed. False when the bus is away: then it stays owed, and the sweeper sees to it."""
+        """Publishes and clears what is owed. False when the bus is away: then it stays owed, for the sweeper."""
         if not owed:
             return True
         try:

@@ -57,7 +57,7 @@ class Sweeper:
             log.info("events_republished", count=count)
         stalled = await self._store.stalled(older_than_seconds=self._stalled)
         # A backlog is not a stall: while anything waits in the queues, the video may just be waiting its turn.
-        if stalled and not any((await self._bus.backlog()).values()):
+        if len(stalled) > 0 and not any((await self._bus.backlog()).values()):
             for video in stalled:
                 await self._store.nudge(video)
                 NUDGED.inc()

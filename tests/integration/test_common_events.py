@@ -1,0 +1,221 @@
+"""Consumers, the dead-letter stream and followers on a real JetStream."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+
+from earmark.events.v1 import events_pb2 as pb
+from services.common.errors import InvalidArgument, Unavailable
+from services.common.events import topology
+from services.common.events.advisories import advisories
+from services.common.events.bus import EventBus, OwedEvent
+from services.common.events.consumer import Consumer, Done, Event, Handler, Outcome, Reject, Retry
+from services.common.events.follower import FollowedEvent, Follower
+from services.common.ids import SLOTS, new_video_id, slot_of
+from tests.support.mesh import Backbone
+from tests.support.waiting import eventually
+
+
+async def publish_cut(bus: EventBus, video_id: str, slice_id: str = "00000") -> None:
+    await bus.publish(OwedEvent.of("slice.cut", pb.SliceCut(video_id=video_id, slice_id=slice_id), video_id))
+
+
+async def publish_embedded(bus: EventBus, video_id: str) -> None:
+    await bus.publish(OwedEvent.of("slice.embedded", pb.SliceEmbedded(video_id=video_id, slice_id="00000"), video_id))
+
+
+@asynccontextmanager
+async def consuming(bus: EventBus, name: str, handler: Handler, concurrency: int = 1) -> AsyncIterator[Consumer]:
+    consumer = Consumer(bus, name, handler, concurrency=concurrency)
+    task = asyncio.create_task(consumer.run())
+    try:
+        yield consumer
+    finally:
+        await consumer.stop(grace_seconds=1)
+        await task
+
+
+async def dead_letters(bus: EventBus) -> list[pb.DeadLetter]:
+    state = (await bus.js.stream_info(topology.DEAD)).state
+    return [
+        pb.DeadLetter.FromString((await bus.js.get_msg(topology.DEAD, seq=n)).data or b"")
+        for n in range(1, state.last_seq + 1)
+    ]
+
+
+async def test_an_event_is_handled_once_and_stays_in_the_stream(backbone: Backbone) -> None:
+    seen: list[Event] = []
+
+    async def handler(event: Event) -> Outcome:
+        seen.append(event)
+        return Done()
+
+    video_id = new_video_id()
+    async with consuming(backbone.bus, "recognizer", handler):
+        await publish_cut(backbone.bus, video_id)
+        await eventually(lambda: len(seen) == 1)
+    assert seen[0].message == pb.SliceCut(video_id=video_id, slice_id="00000")
+    assert seen[0].kind == "slice.cut"
+    assert (await backbone.bus.backlog())["recognizer"] == 0
+    assert await backbone.bus.last_sequence() == 1
+
+
+async def test_workers_take_as_many_as_they_have_room_for(backbone: Backbone) -> None:
+    running = 0
+    most = 0
+    done = asyncio.Event()
+
+    async def handler(event: Event) -> Outcome:
+        nonlocal running, most
+        running += 1
+        most = max(most, running)
+        await done.wait()
+        running -= 1
+        return Done()
+
+    async with consuming(backbone.bus, "recognizer", handler, concurrency=3):
+        for _ in range(7):
+            await publish_cut(backbone.bus, new_video_id())
+        await eventually(lambda: running == 3)
+        done.set()
+        await eventually(lambda: running == 0)
+
+        async def worked_off() -> bool:
+            return (await backbone.bus.backlog())["recognizer"] == 0
+
+        await eventually(worked_off)
+    assert most == 3
+
+
+async def test_a_transient_error_is_retried_and_a_final_one_is_buried(backbone: Backbone) -> None:
+    deliveries: dict[str, int] = {}
+
+    async def handler(event: Event) -> Outcome:
+        assert isinstance(event.message, pb.SliceCut)
+        deliveries[event.message.slice_id] = event.deliveries
+        if event.message.slice_id == "transient" and event.deliveries == 1:
+            raise Unavailable("not now", retry_after_seconds=0.01)
+        if event.message.slice_id == "retry" and event.deliveries == 1:
+            return Retry("BUSY", "later", after_seconds=0.01)
+        if event.message.slice_id == "wrong":
+            raise InvalidArgument("cannot be done")
+        if event.message.slice_id == "rejected":
+            return Reject("NO_AUDIO", "there is no audio")
+        return Done()
+
+    video_id = new_video_id()
+    async with consuming(backbone.bus, "recognizer", handler):
+        for slice_id in ("transient", "retry", "wrong", "rejected"):
+            await publish_cut(backbone.bus, video_id, slice_id)
+        await eventually(lambda: deliveries == {"transient": 2, "retry": 2, "wrong": 1, "rejected": 1})
+
+        async def buried() -> bool:
+            return len(await dead_letters(backbone.bus)) == 2
+
+        await eventually(buried)
+    letters = await dead_letters(backbone.bus)
+    assert [(letter.reason, letter.consumer) for letter in letters] == [
+        ("INVALID_ARGUMENT", "recognizer"),
+        ("NO_AUDIO", "recognizer"),
+    ]
+    assert pb.SliceCut.FromString(letters[1].payload).slice_id == "rejected"
+
+
+async def test_a_worker_that_says_nothing_is_spoken_for(backbone: Backbone) -> None:
+    """A worker that dies each time: JetStream's advisory leads to a dead letter."""
+    row = topology.consumer("recognizer")
+    info = await backbone.bus.js.consumer_info(row.stream, row.name)
+    info.config.max_deliver, info.config.ack_wait = 2, 0.2
+    await backbone.bus.js.add_consumer(row.stream, info.config)
+    video_id = new_video_id()
+    await publish_cut(backbone.bus, video_id)
+    subscription = await backbone.bus.js.pull_subscribe_bind(row.name, stream=row.stream)
+    for _ in range(2):
+        await subscription.fetch(1, timeout=5)  # and never a word more
+    task = asyncio.create_task(subscription.fetch(1, timeout=3))  # asking again is what makes the server notice
+    speaker = advisories(backbone.bus)
+    speaking = asyncio.create_task(speaker.run())
+
+    async def buried() -> list[pb.DeadLetter]:
+        return await dead_letters(backbone.bus)
+
+    [letter] = await eventually(buried)
+    assert (letter.reason, letter.consumer, letter.deliveries) == ("WORKER_DIED", "recognizer", 2)
+    assert pb.SliceCut.FromString(letter.payload).video_id == video_id
+    await speaker.stop(grace_seconds=1)
+    await speaking
+    task.cancel()
+
+
+async def test_stopping_gives_unfinished_work_back(backbone: Backbone) -> None:
+    started = asyncio.Event()
+
+    async def never(event: Event) -> Outcome:
+        started.set()
+        await asyncio.Event().wait()
+        return Done()
+
+    consumer = Consumer(backbone.bus, "recognizer", never)
+    task = asyncio.create_task(consumer.run())
+    await publish_cut(backbone.bus, new_video_id())
+    await started.wait()
+    await consumer.stop(grace_seconds=0.05)
+    await task
+    seen: list[int] = []
+
+    async def handler(event: Event) -> Outcome:
+        seen.append(event.deliveries)
+        return Done()
+
+    async with consuming(backbone.bus, "recognizer", handler):
+        await eventually(lambda: seen == [2], timeout=5)  # at once, not after the ack wait of 15 s
+
+
+async def follow(follower: Follower, into: list[FollowedEvent]) -> None:
+    async for batch in follower.batches():
+        into += batch
+
+
+@pytest.mark.parametrize("slots", [range(SLOTS), range(SLOTS // 2)])
+async def test_a_follower_sees_its_slots_in_order_and_knows_when_it_has_caught_up(
+    backbone: Backbone, slots: range
+) -> None:
+    ids = [new_video_id() for _ in range(40)]
+    for video_id in ids:
+        await publish_cut(backbone.bus, video_id)
+        await publish_embedded(backbone.bus, video_id)
+    mine = [video_id for video_id in ids if slot_of(video_id) in slots]
+    seen: list[FollowedEvent] = []
+    follower = Follower(backbone.bus, slots=slots, after_sequence=0)
+    task = asyncio.create_task(follow(follower, seen))
+    await eventually(lambda: follower.caught_up)
+    assert [e.message.video_id for e in seen] == mine  # type: ignore[attr-defined]
+    # While idle its place moves on with the stream, although nothing of it concerns the follower.
+    await publish_cut(backbone.bus, ids[0])
+    end = await backbone.bus.last_sequence()
+    await eventually(lambda: follower.sequence == end)
+    task.cancel()
+
+    again: list[FollowedEvent] = []
+    resumed = Follower(backbone.bus, slots=slots, after_sequence=seen[-3].sequence)
+    task = asyncio.create_task(follow(resumed, again))
+    await eventually(lambda: resumed.caught_up)
+    assert again == seen[-2:]
+    task.cancel()
+
+
+async def test_the_topology_can_be_applied_again_without_losing_places(backbone: Backbone) -> None:
+    async def handler(event: Event) -> Outcome:
+        return Done()
+
+    await publish_cut(backbone.bus, new_video_id())
+    async with consuming(backbone.bus, "recognizer", handler):
+
+        async def worked_off() -> bool:
+            return (await backbone.bus.backlog())["recognizer"] == 0
+
+        await eventually(worked_off)
+    await topology.apply(backbone.bus.js, replicas=1)
+    assert (await backbone.bus.backlog())["recognizer"] == 0
