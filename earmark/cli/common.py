@@ -1,0 +1,80 @@
+"""What the commands share: the console, the options, which gateway is meant, and how a mistake is told."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import typer
+from rich.console import Console
+
+from earmark.client import ApiError, Client, ConnectionFailed, EarmarkClientError
+from earmark.local.paths import DATA_DIR_VARIABLE, DataDir
+from earmark.local.state import MeshState
+
+DEFAULT_URL = "http://127.0.0.1:8080"
+EXIT_FAILED, EXIT_UNREACHABLE = 1, 3
+
+out = Console(highlight=False)
+err = Console(stderr=True, highlight=False)
+
+Url = Annotated[
+    str | None,
+    typer.Option(
+        "--url", envvar="EARMARK_URL", help="The gateway. [default: the mesh of the data folder]", metavar="URL"
+    ),
+]
+Data = Annotated[
+    Path | None,
+    typer.Option("--data-dir", envvar=DATA_DIR_VARIABLE, help="Data folder. [default: ./.earmark]", metavar="FOLDER"),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the gateway's JSON.")]
+VideoId = Annotated[str, typer.Argument(metavar="VIDEO_ID", help="As `earmark ls` shows it.")]
+
+
+def gateway_url(url: str | None, data: Path | None = None) -> str:
+    """The URL given, else that of the mesh of the data folder, else the usual one."""
+    return (url or MeshState.load(DataDir.resolve(data)).http_url or DEFAULT_URL).rstrip("/")
+
+
+@contextmanager
+def connected(url: str | None, data: Path | None = None) -> Iterator[Client]:
+    """A client of the gateway that is meant."""
+    with Client(gateway_url(url, data)) as client:
+        yield client
+
+
+def fail(message: str, *, code: int = EXIT_FAILED) -> NoReturn:
+    """Says what is wrong on standard error and ends the command."""
+    err.print(f"[bold red]error:[/] {_plain(message)}", soft_wrap=True)
+    raise typer.Exit(code)
+
+
+def explain(error: EarmarkClientError) -> str:
+    """What a person should read about a refused request."""
+    lines = [error.message]
+    if isinstance(error, ConnectionFailed):
+        lines.append("Start the mesh with `earmark up`, or name another gateway with --url.")
+    if isinstance(error, ApiError):
+        lines += [f"  {violation.field}: {violation.description}" for violation in error.violations]
+        if error.retry_after:
+            lines.append(f"Try again in {error.retry_after:g} s.")
+    return "\n".join(lines)
+
+
+def print_json(value: Any) -> None:
+    """Prints JSON that other programs can read: no colours, no wrapping."""
+    print(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def interactive() -> bool:
+    """Whether somebody watches: standard output is a terminal and not told to be plain."""
+    return out.is_terminal and not os.environ.get("CI")
+
+
+def _plain(text: str) -> str:
+    return text.replace("[", r"\[")

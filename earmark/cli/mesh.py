@@ -1,0 +1,141 @@
+"""`earmark up` and `earmark down`."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from typing import TYPE_CHECKING, Annotated, NoReturn
+
+import typer
+from rich.markup import escape
+
+from earmark.cli import common
+from earmark.cli.format import seconds
+from earmark.cli.log_view import LogView
+from earmark.local import state as states
+from earmark.local.paths import DataDir
+
+if TYPE_CHECKING:
+    from earmark.local.mesh import MeshFailed, MeshOptions
+    from earmark.local.state import MeshState
+
+Port = Annotated[
+    int,
+    typer.Option(
+        envvar="EARMARK_HTTP_PORT", min=1, max=65535, help="Of page and API; the next free one if it is taken."
+    ),
+]
+AsrModel = Annotated[
+    str | None,
+    typer.Option(
+        "--asr-model", envvar="EARMARK_ASR_MODEL", help="whisper-base (default), whisper-tiny.en, or a folder."
+    ),
+]
+
+
+def up(
+    detach: Annotated[bool, typer.Option("--detach", "-d", help="Return when everything serves.")] = False,
+    port: Port = 8080,
+    asr_model: AsrModel = None,
+    data_dir: common.Data = None,
+) -> None:
+    """Starts the whole mesh on this machine; Ctrl-C ends it.
+
+    A second `up` on the same data folder says where the mesh runs.
+    """
+    data = DataDir.resolve(data_dir)
+    running = states.running(data)
+    if running:
+        say_where(running, data)
+        return
+    options = mesh_options(port, asr_model)
+    if detach:
+        start_detached(data, options)
+    else:
+        _serve_here(data, options)
+
+
+def down(data_dir: common.Data = None) -> None:
+    """Ends the mesh; its data stays."""
+    from earmark.local import mesh
+
+    data = DataDir.resolve(data_dir)
+    begun = time.monotonic()
+    try:
+        with common.err.status("ending the mesh"):
+            ended = mesh.stop(data)
+    except TimeoutError as error:
+        common.fail(str(error))
+    if ended:
+        common.out.print(f"The mesh has ended ({seconds(time.monotonic() - begun)}). Its data stays in {data.root}.")
+    else:
+        common.out.print(f"No mesh runs on {data.root}.")
+
+
+def mesh_options(port: int, asr_model: str | None) -> MeshOptions:
+    """Options of a mesh.
+
+    Ends the command when the packages of the embedded mesh are not installed.
+    """
+    try:
+        from earmark.local.mesh import MeshOptions
+    except ModuleNotFoundError as error:
+        common.fail(
+            f"the embedded mesh needs the package `{error.name}`, which is not installed.\n"
+            'Get everything with `pip install "earmark[all]"`; `earmark doctor` says what is missing.'
+        )
+    return MeshOptions(port=port, asr=asr_model, embedding=os.environ.get("EARMARK_EMBEDDING_MODEL"))
+
+
+def start_detached(data: DataDir, options: MeshOptions) -> MeshState:
+    """Starts the mesh apart and waits until it serves, showing what it waits for; ends the command when it fails."""
+    from earmark.local import mesh
+
+    begun = time.monotonic()
+    last: MeshState | None = None
+    try:
+        with common.err.status("starting the mesh") as spinner:
+            for last in mesh.start_detached(data, options):
+                waiting = ", ".join(last.waiting_for())
+                spinner.update(f"waiting for {waiting}" if waiting else "preparing the models")
+    except states.AlreadyRunning:
+        last = states.MeshState.load(data)
+    except mesh.MeshFailed as error:
+        _tell_failure(error)
+    assert last is not None  # start_detached gives at least one state, or raises
+    say_where(last, data, after=time.monotonic() - begun)
+    return last
+
+
+def say_where(mesh: MeshState, data: DataDir, *, after: float | None = None) -> None:
+    """Says where the mesh is."""
+    for note in mesh.notes:
+        common.err.print(f"[yellow]![/] {escape(note)}")
+    if mesh.state != states.SERVING:
+        common.out.print(f"The mesh (process {mesh.pid}) is {mesh.state}: `earmark status`.")
+        return
+    how = f"serves after {seconds(after)}" if after is not None else f"runs already (process {mesh.pid})"
+    common.out.print(f"The mesh {how}: [bold link={mesh.http_url}]{mesh.http_url}[/]")
+    common.out.print(f"[dim]Data and logs: {escape(str(data.root))}   End it: earmark down[/]", soft_wrap=True)
+
+
+def _serve_here(data: DataDir, options: MeshOptions) -> None:
+    from earmark.local import mesh
+
+    view = LogView(common.out)
+    begun = time.monotonic()
+    try:
+        asyncio.run(
+            mesh.serve(data, options, view, lambda state: say_where(state, data, after=time.monotonic() - begun))
+        )
+    except states.AlreadyRunning:
+        say_where(states.MeshState.load(data), data)
+    except mesh.MeshFailed as error:
+        _tell_failure(error)
+
+
+def _tell_failure(error: MeshFailed) -> NoReturn:
+    for line in error.lines:
+        common.err.print(f"  {line}", style="dim", markup=False, soft_wrap=True)
+    common.fail(f"{error.message}.\nThe whole log: {error.log}\n`earmark doctor` says what is missing.")

@@ -1,0 +1,196 @@
+"""`earmark ls`, `show`, `transcript`, `retry` and `rm`."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from enum import StrEnum
+from itertools import islice
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich import box
+from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
+
+from earmark.cli import common
+from earmark.cli.format import clock, size, state
+from earmark.client import Client, NotFound, Video, VideoStatus
+
+
+class Format(StrEnum):
+    """A form of a transcript."""
+
+    TXT = "txt"
+    VTT = "vtt"
+    SRT = "srt"
+    JSON = "json"
+
+
+def list_videos(
+    only: Annotated[str | None, typer.Option("--status", help="Only those that are ready, processing, failed…")] = None,
+    limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="How many at most.")] = 50,
+    as_json: common.AsJson = False,
+    url: common.Url = None,
+    data_dir: common.Data = None,
+) -> None:
+    """Lists the videos, newest first."""
+    with common.connected(url, data_dir) as client:
+        videos = list(islice(client.list(status=only, page_size=min(limit + 1, 100)), limit + 1))
+    more, videos = len(videos) > limit, videos[:limit]
+    if as_json:
+        common.print_json([video.raw for video in videos])
+        return
+    if not videos:
+        common.out.print("No videos yet: `earmark ingest PATH`." if only is None else f"No videos are {only}.")
+        return
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
+    for name in ("Id", "Title", "State"):
+        table.add_column(name, no_wrap=name == "Id")
+    table.add_column("Length", justify="right")
+    table.add_column("Language")
+    table.add_column("Uploaded", no_wrap=True)
+    for video in videos:
+        uploaded = video.metadata.uploaded_at
+        table.add_row(
+            video.video_id,
+            Text(video.title),
+            _state(video),
+            clock(video.duration),
+            video.metadata.language or "-",
+            uploaded.astimezone().strftime("%Y-%m-%d %H:%M") if uploaded else "-",
+        )
+    common.out.print(table)
+    if more:
+        common.out.print(f"[dim]Only the newest {limit}: --limit shows more.[/]")
+
+
+def show(
+    video_id: common.VideoId, as_json: common.AsJson = False, url: common.Url = None, data_dir: common.Data = None
+) -> None:
+    """Shows one video: what it is, how far it is, and what went wrong."""
+    with common.connected(url, data_dir) as client:
+        video, status = client.get(video_id), client.status(video_id)
+    if as_json:
+        common.print_json({**video.raw, "slices": status.raw.get("slices", [])})
+        return
+    common.out.print(_facts(video))
+    if status.slices:
+        common.out.print(_slices(status))
+    for warning in video.warnings:
+        common.out.print(f"[yellow]![/] {escape(warning.message)} [dim]({escape(warning.reason)})[/]")
+    if video.error:
+        where = f" in slice {video.error.slice_id}" if video.error.slice_id else ""
+        common.out.print(
+            f"[red]✗[/] {escape(video.error.message)} [dim]({video.error.stage}{where}: {video.error.reason})[/]\n"
+            f"  `earmark retry {video.video_id}` does what is missing once more."
+        )
+
+
+def transcript(
+    video_id: common.VideoId,
+    form: Annotated[
+        Format, typer.Option("--format", "-f", help="Plain text, captions, or words with times.")
+    ] = Format.TXT,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Write it to this file.")] = None,
+    url: common.Url = None,
+    data_dir: common.Data = None,
+) -> None:
+    """Prints what was said."""
+    with common.connected(url, data_dir) as client:
+        if form is Format.JSON:
+            import json
+
+            text = json.dumps(client.transcript(video_id).raw, indent=2, ensure_ascii=False)
+        else:
+            text = client.captions(video_id, form.value)  # type: ignore[arg-type]
+    text = text.rstrip("\n") + "\n"
+    if output:
+        output.write_text(text)
+    else:
+        print(text, end="")
+
+
+def retry(video_id: common.VideoId, url: common.Url = None, data_dir: common.Data = None) -> None:
+    """Does once more what failed of a video, and only that."""
+    with common.connected(url, data_dir) as client:
+        video = client.retry(video_id)
+    common.out.print(f"{escape(video.title)} is {video.status} again: `earmark show {video.video_id}`.")
+
+
+def remove(
+    video_ids: Annotated[list[str], typer.Argument(metavar="VIDEO_ID…", help="As `earmark ls` shows them.")],
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Wait until everything is gone.")] = True,
+    url: common.Url = None,
+    data_dir: common.Data = None,
+) -> None:
+    """Removes videos: from search at once, then transcript, media and all."""
+    missing = False
+    with common.connected(url, data_dir) as client:
+        for video_id in video_ids:
+            try:
+                video = client.get(video_id)
+                if not yes and not typer.confirm(f"Remove “{video.title}” ({clock(video.duration)}) for good?"):
+                    common.out.print("Kept.")
+                    continue
+                client.delete(video_id)
+                if wait:
+                    _wait_until_gone(client, video_id)
+            except NotFound as error:
+                common.err.print(f"[red]✗[/] {escape(error.message)}")
+                missing = True
+            else:
+                common.out.print(f"Removed {escape(video.title)}." if wait else f"Removing {escape(video.title)}.")
+    if missing:
+        raise typer.Exit(common.EXIT_FAILED)
+
+
+def _wait_until_gone(client: Client, video_id: str) -> None:
+    with suppress(NotFound):  # gone before the watch began
+        for _ in client.watch(video_id):
+            pass
+
+
+def _state(video: Video) -> Text:
+    text = state(video.status)
+    if not video.settled and video.progress.fraction is not None:
+        text.append(f" {video.progress.fraction:.0%}")
+    return text
+
+
+def _facts(video: Video) -> Table:
+    table = Table(box=None, show_header=False, pad_edge=False)
+    table.add_column(style="dim")
+    table.add_column()
+    meta, source = video.metadata, video.source
+    facts: dict[str, str | Text] = {
+        "id": video.video_id,
+        "title": Text(video.title, style="bold"),
+        "state": _state(video),
+        "length": clock(video.duration),
+        "file": Text(f"{source.filename or '-'}, {size(source.bytes)}, {source.content_type or '-'}"),
+        "sha256": source.sha256 or "-",
+        "from": Text(video.url) if video.url else "",
+        "language": meta.language or "-",
+        "models": f"{meta.asr_model or '-'}, {meta.embedding_model or '-'}",
+        "uploaded": meta.uploaded_at.astimezone().strftime("%Y-%m-%d %H:%M:%S") if meta.uploaded_at else "-",
+        "ready": meta.processed_at.astimezone().strftime("%Y-%m-%d %H:%M:%S") if meta.processed_at else "-",
+        "page": video.links.get("page", ""),
+    }
+    for name, value in facts.items():
+        if value:
+            table.add_row(name, value)
+    return table
+
+
+def _slices(status: VideoStatus) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
+    for name in ("Slice", "From", "To", "State", "Attempts"):
+        table.add_column(name, justify="left" if name in ("Slice", "State") else "right")
+    for part in status.slices:
+        table.add_row(
+            part.slice_id, clock(part.start_time), clock(part.end_time), state(part.state), str(part.attempts)
+        )
+    return table

@@ -1,0 +1,153 @@
+"""Every request of the gateway's HTTP API, built once for the sync and the async client."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Generic, Literal, TypeVar
+from urllib.parse import quote
+
+import httpx
+
+from earmark.client.errors import EarmarkClientError, ProtocolError, from_response
+from earmark.client.results import SearchResult, Transcript, Video, VideoPage, VideoStatus
+
+T = TypeVar("T")
+SearchMode = Literal["hybrid", "semantic", "keyword"]
+CaptionFormat = Literal["vtt", "srt", "txt"]
+Parameters = Mapping[str, str | int | list[str]]
+
+# Reading waits for what the gateway does, which for an upload is hashing and storing its last bytes.
+TIMEOUT = httpx.Timeout(connect=5.0, read=60.0, write=60.0, pool=None)
+
+
+@dataclass(frozen=True, slots=True)
+class Call(Generic[T]):
+    """A request, and how its answer is read."""
+
+    method: str
+    path: str
+    parse: Callable[[httpx.Response, str], T]
+    params: Parameters = field(default_factory=dict)
+    body: Any = None
+
+    def finish(self, response: httpx.Response, base_url: str) -> T:
+        """The answer as a result.
+
+        Raises:
+            ApiError: the gateway refused.
+            ProtocolError: the answer is not the gateway's.
+        """
+        if not response.is_success:
+            raise from_response(response)
+        try:
+            return self.parse(response, base_url)
+        except EarmarkClientError:
+            raise
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise ProtocolError(f"{response.request.url} did not answer as an Earmark gateway does.") from error
+
+
+def upload_answer(response: httpx.Response, base_url: str) -> Video:
+    """Reads the answer to an upload."""
+    return Call("POST", UPLOAD_PATH, _video).finish(response, base_url)
+
+
+UPLOAD_PATH = "/videos/upload"
+
+
+def create_from_url(url: str, title: str) -> Call[Video]:
+    """POST /videos."""
+    return Call("POST", "/videos", _video, body={"url": url, **({"title": title} if title else {})})
+
+
+def get(video_id: str) -> Call[Video]:
+    """GET /videos/{id}."""
+    return Call("GET", _path(video_id), _video)
+
+
+def page(*, limit: int, cursor: str | None, status: str | None) -> Call[VideoPage]:
+    """GET /videos."""
+    params: dict[str, str | int | list[str]] = {"limit": limit}
+    if cursor:
+        params["cursor"] = cursor
+    if status:
+        params["status"] = status
+    return Call("GET", "/videos", lambda response, base: VideoPage.parse(response.json(), base), params)
+
+
+def status(video_id: str) -> Call[VideoStatus]:
+    """GET /videos/{id}/status."""
+    return Call("GET", _path(video_id) + "/status", lambda response, base: VideoStatus.parse(response.json(), base))
+
+
+def events_path(video_id: str) -> str:
+    """Path of the server-sent events of one video."""
+    return _path(video_id) + "/events"
+
+
+def status_event(data: str, base_url: str) -> VideoStatus:
+    """Reads the data of a `status` event."""
+    try:
+        return VideoStatus.parse(json.loads(data), base_url)
+    except (ValueError, KeyError, TypeError) as error:
+        raise ProtocolError("A status event is not in the form an Earmark gateway sends.") from error
+
+
+def delete(video_id: str) -> Call[Video]:
+    """DELETE /videos/{id}."""
+    return Call("DELETE", _path(video_id), _video)
+
+
+def retry(video_id: str) -> Call[Video]:
+    """POST /videos/{id}/retry."""
+    return Call("POST", _path(video_id) + "/retry", _video)
+
+
+def transcript(video_id: str) -> Call[Transcript]:
+    """GET /videos/{id}/transcript as JSON."""
+    return Call(
+        "GET",
+        _path(video_id) + "/transcript",
+        lambda response, _: Transcript.parse(response.json()),
+        {"format": "json"},
+    )
+
+
+def captions(video_id: str, caption_format: CaptionFormat) -> Call[str]:
+    """GET /videos/{id}/transcript as text."""
+    return Call("GET", _path(video_id) + "/transcript", lambda response, _: response.text, {"format": caption_format})
+
+
+def search(
+    query: str,
+    *,
+    limit: int,
+    cursor: str | None,
+    video_ids: Iterable[str],
+    language: str | None,
+    mode: SearchMode,
+) -> Call[SearchResult]:
+    """GET /search."""
+    params: dict[str, str | int | list[str]] = {"q": query, "limit": limit, "mode": mode}
+    if cursor:
+        params["cursor"] = cursor
+    if wanted := list(video_ids):
+        params["video_id"] = wanted
+    if language:
+        params["language"] = language
+    return Call("GET", "/search", lambda response, base: SearchResult.parse(response.json(), base), params)
+
+
+def is_ready() -> Call[bool]:
+    """GET /readyz."""
+    return Call("GET", "/readyz", lambda response, _: response.is_success)
+
+
+def _path(video_id: str) -> str:
+    return f"/videos/{quote(video_id, safe='')}"
+
+
+def _video(response: httpx.Response, base_url: str) -> Video:
+    return Video.parse(response.json(), base_url)

@@ -1,0 +1,207 @@
+"""The client for ordinary (blocking) code."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterable, Iterator
+from typing import IO, Self, TypeVar
+
+import httpx
+
+from earmark.client import calls
+from earmark.client.errors import EarmarkClientError, Unavailable, from_response, from_transport
+from earmark.client.multipart import FileUpload, Progress
+from earmark.client.results import SearchResult, Transcript, Video, VideoStatus
+from earmark.client.sse import EventReader
+from earmark.client.watching import Watch
+
+T = TypeVar("T")
+
+
+class Client:
+    """Talks to an Earmark gateway over HTTP. Thread-safe; close it after use, or use it in a `with`.
+
+    Args:
+        base_url: URL of the gateway, e.g. `http://127.0.0.1:8080`.
+        timeout: of one request; the default allows 5 s to connect and 60 s to be answered.
+        headers: sent with every request.
+        transport: what carries the requests, for a proxy, a Unix socket or a test.
+
+    Every method raises `EarmarkClientError`: `ConnectionFailed` when nothing answers, an `ApiError` when the
+    gateway refuses.
+    """
+
+    def __init__(
+        self,
+        base_url: str = "http://127.0.0.1:8080",
+        *,
+        timeout: httpx.Timeout | float = calls.TIMEOUT,
+        headers: dict[str, str] | None = None,
+        transport: httpx.BaseTransport | None = None,
+    ) -> None:
+        self.base_url = base_url.rstrip("/")
+        self._http = httpx.Client(base_url=self.base_url, timeout=timeout, headers=headers, transport=transport)
+
+    def __enter__(self) -> Self:
+        """Gives the client itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Closes the connections."""
+        self.close()
+
+    def close(self) -> None:
+        """Closes the connections."""
+        self._http.close()
+
+    def upload(
+        self,
+        file: str | os.PathLike[str] | IO[bytes],
+        *,
+        title: str = "",
+        filename: str = "",
+        progress: Progress | None = None,
+    ) -> Video:
+        """Uploads a video or audio file, streamed.
+
+        Args:
+            file: a path, or a file opened in binary mode (then closed after the upload).
+            title: title to show; the gateway takes the file's name when empty.
+            filename: name to give a file object.
+            progress: called with (bytes sent, bytes in all).
+
+        Returns:
+            The video, which from now on is processed: `watch` it.
+
+        Raises:
+            InvalidRequest: the file is empty, too large or not media.
+            OSError: the file cannot be read.
+        """
+        if isinstance(file, str | os.PathLike):
+            body = FileUpload.open(file, title=title, progress=progress)
+        else:
+            body = FileUpload(file, filename=filename or "video", title=title, progress=progress)
+        try:
+            response = self._http.post(calls.UPLOAD_PATH, content=iter(body), headers=body.headers)
+        except httpx.TransportError as error:
+            raise from_transport(error, self.base_url) from error
+        finally:
+            body.close()
+        return calls.upload_answer(response, self.base_url)
+
+    def create_from_url(self, url: str, *, title: str = "") -> Video:
+        """Has the gateway fetch a video from an http(s) or s3 URL."""
+        return self._send(calls.create_from_url(url, title))
+
+    def get(self, video_id: str) -> Video:
+        """One video."""
+        return self._send(calls.get(video_id))
+
+    def list(self, *, status: str | None = None, page_size: int = 50) -> Iterator[Video]:
+        """All videos, newest first, fetched page by page as they are consumed."""
+        cursor: str | None = None
+        while True:
+            page = self._send(calls.page(limit=page_size, cursor=cursor, status=status))
+            yield from page.videos
+            cursor = page.next_cursor
+            if cursor is None:
+                return
+
+    def status(self, video_id: str) -> VideoStatus:
+        """How far a video is, with its slices."""
+        return self._send(calls.status(video_id))
+
+    def watch(self, video_id: str, *, patience: float = 60.0) -> Iterator[VideoStatus]:
+        """The status now and at every change, until the video is ready, failed or deleted.
+
+        A connection that breaks is made again; `patience` is for how many seconds.
+        """
+        watch = Watch(patience)
+        while True:
+            problem: EarmarkClientError | None = None
+            try:
+                reader = EventReader()
+                # No read timeout shorter than the gateway's keep-alive of 15 s.
+                with self._http.stream("GET", calls.events_path(video_id), timeout=calls.TIMEOUT) as response:
+                    if not response.is_success:
+                        response.read()
+                        raise from_response(response)
+                    for line in response.iter_lines():
+                        event = reader.feed(line)
+                        if event is None:
+                            continue
+                        if event.event == "end":
+                            return
+                        if event.event == "status":
+                            status = calls.status_event(event.data, self.base_url)
+                            if watch.news(status):
+                                yield status
+            except httpx.TransportError as error:
+                problem = from_transport(error, self.base_url)
+            except EarmarkClientError as error:
+                problem = error
+            if watch.over:
+                return
+            delay = watch.delay(problem)
+            if delay is None:
+                return
+            threading.Event().wait(delay)
+
+    def delete(self, video_id: str) -> Video:
+        """Removes a video: at once from search, soon from every store."""
+        return self._send(calls.delete(video_id))
+
+    def retry(self, video_id: str) -> Video:
+        """Does again what failed of a video, and only that."""
+        return self._send(calls.retry(video_id))
+
+    def transcript(self, video_id: str) -> Transcript:
+        """What was said, with times of segments and words."""
+        return self._send(calls.transcript(video_id))
+
+    def captions(self, video_id: str, caption_format: calls.CaptionFormat = "vtt") -> str:
+        """The transcript as WebVTT, SubRip or plain text."""
+        return self._send(calls.captions(video_id, caption_format))
+
+    def search(
+        self,
+        query: str,
+        *,
+        limit: int = 10,
+        cursor: str | None = None,
+        video_ids: Iterable[str] = (),
+        language: str | None = None,
+        mode: calls.SearchMode = "hybrid",
+    ) -> SearchResult:
+        """Finds where something is said.
+
+        Args:
+            query: plain words; words in double quotes are wanted next to each other.
+            limit: how many videos at most.
+            cursor: `next_cursor` of the page before.
+            video_ids: only these videos; none means all.
+            language: only this language (ISO 639-1).
+            mode: `hybrid`, `semantic` (by meaning) or `keyword` (by words).
+        """
+        return self._send(
+            calls.search(query, limit=limit, cursor=cursor, video_ids=video_ids, language=language, mode=mode)
+        )
+
+    def is_ready(self) -> bool:
+        """Whether the mesh can serve; False also when the gateway says that it cannot.
+
+        Raises:
+            ConnectionFailed: nothing answers.
+        """
+        try:
+            return self._send(calls.is_ready())
+        except Unavailable:
+            return False
+
+    def _send(self, call: calls.Call[T]) -> T:
+        try:
+            response = self._http.request(call.method, call.path, params=call.params, json=call.body)
+        except httpx.TransportError as error:
+            raise from_transport(error, self.base_url) from error
+        return call.finish(response, self.base_url)

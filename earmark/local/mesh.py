@@ -1,0 +1,207 @@
+"""The embedded mesh as a whole: run it here, start it apart, stop it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import earmark
+from earmark.local import models, ports, servers, services
+from earmark.local import state as states
+from earmark.local.logs import LogFile, Record, Sink, last_lines
+from earmark.local.paths import DataDir
+from earmark.local.process import ChildSpec
+from earmark.local.state import MeshState
+from earmark.local.supervisor import SUPERVISOR, StartFailed, Supervisor
+
+DEFAULT_PORT = 8080
+_STOP_SECONDS = 60.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MeshOptions:
+    """How to run the mesh.
+
+    Attributes:
+        port: wanted for the gateway's HTTP; the next free one is taken when something else holds it.
+        asr: speech recognition model, see `models.ensure`.
+        embedding: embedding model, see `models.ensure`.
+    """
+
+    port: int = DEFAULT_PORT
+    asr: str | None = None
+    embedding: str | None = None
+
+    def arguments(self) -> list[str]:
+        """The same as arguments of `python -m earmark.local`."""
+        given = [("--asr-model", self.asr), ("--embedding-model", self.embedding)]
+        return ["--port", str(self.port), *(part for name, value in given if value for part in (name, value))]
+
+
+class MeshFailed(Exception):
+    """The mesh did not come up.
+
+    Attributes:
+        message: why.
+        lines: last lines of the log of the child to blame.
+        log: that log.
+    """
+
+    def __init__(self, message: str, log: Path) -> None:
+        super().__init__(message)
+        self.message = message
+        self.log = log
+        self.lines = last_lines(log)
+
+
+async def serve(
+    data: DataDir, options: MeshOptions, sink: Sink, on_serving: Callable[[MeshState], None] | None = None
+) -> None:
+    """Runs the mesh in this process until SIGINT or SIGTERM.
+
+    Raises:
+        AlreadyRunning: it runs already on this data folder.
+        MeshFailed: it did not come up.
+    """
+    with states.held(data):
+        file = LogFile(data.log(SUPERVISOR))
+
+        def tee(record: Record) -> None:
+            if record.child == SUPERVISOR:
+                file.write(f"{record.time.isoformat(timespec='milliseconds')} {record.level} {record.event}")
+            sink(record)
+
+        def say(level: str, event: str) -> None:
+            tee(Record(SUPERVISOR, datetime.now(UTC), level, event))
+
+        before = MeshState.load(data)
+        for name in states.end_leftovers(before):
+            say("warning", f"{name} was left over from a mesh that was killed, and has been ended")
+        mesh = MeshState(
+            state=states.PREPARING,
+            pid=os.getpid(),
+            started=states.start_ticks(os.getpid()),
+            begun_at=states.now(),
+            ports=before.ports,
+        )
+        mesh.save(data)
+        try:
+            specs = await _prepare(data, options, mesh, say)
+            supervisor = Supervisor(data=data, specs=specs, mesh=mesh, sink=tee)
+            await supervisor.run(lambda: on_serving(mesh) if on_serving else None)
+        except (StartFailed, servers.MissingProgram, models.ModelNotInstalled, OSError) as error:
+            mesh.state, mesh.problem = states.FAILED, str(error)
+            mesh.culprit = error.culprit if isinstance(error, StartFailed) else SUPERVISOR
+            say("error", mesh.problem)
+            mesh.save(data)
+            raise MeshFailed(mesh.problem, data.log(mesh.culprit)) from error
+        else:
+            mesh.state = states.STOPPED
+            mesh.save(data)
+        finally:
+            file.close()
+
+
+async def _prepare(
+    data: DataDir, options: MeshOptions, mesh: MeshState, say: Callable[[str, str], None]
+) -> list[ChildSpec]:
+    """Finds models, ports and servers, writes them into the state, and gives the children to run."""
+    paths = await asyncio.to_thread(models.ensure, data.models, asr=options.asr, embedding=options.embedding)
+    http_port = ports.next_free(options.port)
+    if http_port != options.port:
+        note = f"port {options.port} is taken by {ports.holder(options.port) or 'another program'}: using {http_port}"
+        mesh.notes.append(note)
+        say("warning", note)
+    external = {
+        name: os.environ[variable]
+        for name, variable in ((servers.NATS, "EARMARK_NATS_URL"), (servers.MONGO, "EARMARK_MONGO_URL"))
+        if os.environ.get(variable)
+    }
+    names = [name for name in (servers.NATS, servers.MONGO) if name not in external]
+    assigned = ports.assign([*names, *services.PORT_NAMES], mesh.ports, taken=[http_port])
+    mesh.ports = {**assigned, services.HTTP: http_port}
+    embedded: list[ChildSpec] = []
+    if servers.NATS in names:
+        embedded.append(servers.nats(data, assigned[servers.NATS]))
+    if servers.MONGO in names:
+        embedded.append(servers.mongo(data, assigned[servers.MONGO]))
+    data.objects.mkdir(parents=True, exist_ok=True)
+    wiring = services.Wiring(
+        data=data,
+        models=paths,
+        ports=mesh.ports,
+        nats_url=external.get(servers.NATS) or servers.nats_url(assigned[servers.NATS]),
+        mongo_url=external.get(servers.MONGO) or servers.mongo_url(assigned[servers.MONGO]),
+        object_store_url=os.environ.get("EARMARK_OBJECT_STORE_URL") or data.objects.as_uri(),
+        cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
+    )
+    mesh.http_url = wiring.http_url
+    return [*embedded, *services.table(wiring, servers=tuple(names))]
+
+
+def start_detached(data: DataDir, options: MeshOptions) -> Iterator[MeshState]:
+    """Starts the mesh as a process of its own, and gives its state again and again until it serves.
+
+    Raises:
+        AlreadyRunning: it runs already on this data folder.
+        MeshFailed: it did not come up.
+    """
+    if states.is_held(data):
+        raise states.AlreadyRunning
+    data.logs.mkdir(parents=True, exist_ok=True)
+    log = data.log(SUPERVISOR)
+    with log.open("ab") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "earmark.local", "--data-dir", str(data.root), *options.arguments()],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+            env={**os.environ, "PYTHONPATH": str(Path(earmark.__file__).resolve().parents[1])},
+        )
+    while True:
+        ended = process.poll() is not None
+        mesh = MeshState.load(data)
+        if mesh.pid == process.pid:
+            if mesh.state == states.FAILED:
+                process.wait()
+                raise MeshFailed(mesh.problem, data.log(mesh.culprit))
+            yield mesh
+            if mesh.state == states.SERVING:
+                return
+        if ended:
+            if states.is_held(data):
+                raise states.AlreadyRunning
+            raise MeshFailed("the mesh ended while it was starting", log)
+        threading.Event().wait(0.1)
+
+
+def stop(data: DataDir, *, seconds: float = _STOP_SECONDS) -> bool:
+    """Ends the mesh of a data folder and waits for it; False when none runs.
+
+    Raises:
+        TimeoutError: it did not end in time.
+    """
+    if not states.is_held(data):
+        return False
+    told = 0
+    deadline = time.monotonic() + seconds
+    while states.is_held(data):
+        mesh = MeshState.load(data)
+        # A supervisor that has only just begun has not written its state yet: what stands there names a dead process.
+        if mesh.pid != told and states.start_ticks(mesh.pid) == mesh.started:
+            os.kill(mesh.pid, signal.SIGTERM)
+            told = mesh.pid
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"the mesh (process {mesh.pid}) did not end within {seconds:.0f} s")
+        threading.Event().wait(0.05)
+    return True

@@ -1,0 +1,190 @@
+"""Starts the children in order, starts crashed ones again, and ends them in reverse order."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+
+from earmark.local import state as states
+from earmark.local.logs import ChildLog, Record, Sink
+from earmark.local.paths import DataDir
+from earmark.local.process import ChildProcess, ChildSpec
+from earmark.local.state import ChildState, MeshState
+
+SUPERVISOR = "mesh"
+_PROBE_SECONDS = 0.1
+_FIRST_DELAY = 0.5
+_LONGEST_DELAY = 30.0
+_STEADY_SECONDS = 30.0  # a child that ran this long starts again without delay
+_STARTS_BEFORE_GIVING_UP = 3
+
+
+class StartFailed(Exception):
+    """The mesh did not come up.
+
+    Attributes:
+        culprit: name of the child to blame; the supervisor's own name when it is none of them.
+    """
+
+    def __init__(self, culprit: str, message: str) -> None:
+        super().__init__(message)
+        self.culprit = culprit
+
+
+class Supervisor:
+    """Runs children until asked to stop.
+
+    Args:
+        data: the data folder, which the caller holds (`state.held`).
+        specs: the children, each after those it needs.
+        mesh: state to keep up to date and saved.
+        sink: takes every log record.
+        start_seconds: how long the whole mesh may take to serve.
+    """
+
+    def __init__(
+        self, *, data: DataDir, specs: Sequence[ChildSpec], mesh: MeshState, sink: Sink, start_seconds: float = 300.0
+    ) -> None:
+        self._data = data
+        self._specs = {spec.name: spec for spec in specs}
+        self._mesh = mesh
+        self._sink = sink
+        self._start_seconds = start_seconds
+        self._states = {spec.name: ChildState(spec.name) for spec in specs}
+        self._serving = {spec.name: asyncio.Event() for spec in specs}
+        self._stop = asyncio.Event()
+        self._processes: dict[str, ChildProcess] = {}
+        self._logs: dict[str, ChildLog] = {}
+        mesh.children = list(self._states.values())
+
+    def stop(self) -> None:
+        """Asks for a clean end; asked a second time, all children are killed at once."""
+        if self._stop.is_set():
+            for process in self._processes.values():
+                states.kill_group(process.pid)
+        self._stop.set()
+
+    async def run(self, on_serving: Callable[[], None] | None = None) -> None:
+        """Starts all, and returns when all have ended after `stop` or a signal.
+
+        Raises:
+            StartFailed: the mesh did not come up; what had started is ended again.
+        """
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            loop.add_signal_handler(number, self.stop)
+        self._logs = {name: ChildLog(name, self._data.log(name), self._sink) for name in self._specs}
+        keepers = [asyncio.create_task(self._keep(spec), name=f"keep {name}") for name, spec in self._specs.items()]
+        up = asyncio.create_task(self._until_serving(), name="until serving")
+        stopped = asyncio.create_task(self._stop.wait(), name="until stopped")
+        try:
+            self._set_mesh(states.STARTING)
+            await self._first(up, stopped, *keepers)
+            if not self._stop.is_set():
+                self._mesh.serving_at = states.now()
+                self._set_mesh(states.SERVING)
+                if on_serving:
+                    on_serving()
+                await self._first(stopped, *keepers)
+        finally:
+            self._stop.set()
+            self._set_mesh(states.STOPPING)
+            await self._end_all()
+            for task in (up, stopped, *keepers):
+                task.cancel()
+            await asyncio.gather(up, stopped, *keepers, return_exceptions=True)
+            for log in self._logs.values():
+                log.close()
+            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+                loop.remove_signal_handler(number)
+
+    async def _first(self, *tasks: asyncio.Task[object] | asyncio.Task[None] | asyncio.Task[bool]) -> None:
+        """Waits until one of the tasks ends, and raises what it raised."""
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
+
+    async def _until_serving(self) -> None:
+        try:
+            async with asyncio.timeout(self._start_seconds):
+                for event in self._serving.values():
+                    await event.wait()
+        except TimeoutError:
+            late = self._mesh.waiting_for()
+            raise StartFailed(late[0], f"{', '.join(late)} did not serve within {self._start_seconds:.0f} s") from None
+
+    async def _keep(self, spec: ChildSpec) -> None:
+        """Keeps one child running until the mesh stops."""
+        for name in spec.needs:
+            await self._serving[name].wait()
+        child, delay, failures = self._states[spec.name], _FIRST_DELAY, 0
+        while not self._stop.is_set():
+            begun = asyncio.get_running_loop().time()
+            how = await self._run_once(spec)
+            if self._stop.is_set():
+                return
+            child.restarts += 1
+            child.last_exit = how
+            self._set_child(spec.name, states.CRASHED, pid=0, started=0)
+            failures = 0 if self._serving[spec.name].is_set() else failures + 1
+            if failures >= _STARTS_BEFORE_GIVING_UP and self._mesh.state != states.SERVING:
+                raise StartFailed(spec.name, f"{spec.name} does not start: {failures} times it ended with {how}")
+            if asyncio.get_running_loop().time() - begun >= _STEADY_SECONDS:
+                delay = _FIRST_DELAY
+            self._say("warning", f"{spec.name} ended with {how}; it starts again in {delay:g} s")
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._stop.wait(), delay)
+            delay = min(delay * 2, _LONGEST_DELAY)
+
+    async def _run_once(self, spec: ChildSpec) -> str:
+        try:
+            process = await ChildProcess.start(spec, self._logs[spec.name], self._data.run)
+        except OSError as error:
+            return str(error)
+        self._processes[spec.name] = process
+        self._set_child(spec.name, states.STARTING, pid=process.pid, started=process.started)
+        probing = asyncio.create_task(self._probe(spec), name=f"probe {spec.name}")
+        try:
+            return await process.wait()
+        finally:
+            probing.cancel()
+
+    async def _probe(self, spec: ChildSpec) -> None:
+        while not await spec.ready():  # noqa: ASYNC110  (another process has no event to wait for)
+            await asyncio.sleep(_PROBE_SECONDS)
+        self._set_child(spec.name, states.SERVING)
+        self._serving[spec.name].set()
+        self._say("info", f"{spec.name} serves")
+
+    async def _end_all(self) -> None:
+        """Ends the children, those that others need last."""
+        left = dict(self._specs)
+        while left:
+            needed = {name for spec in left.values() for name in spec.needs}
+            wave = [spec for name, spec in left.items() if name not in needed]
+            await asyncio.gather(*(self._end(spec) for spec in wave))
+            for spec in wave:
+                del left[spec.name]
+
+    async def _end(self, spec: ChildSpec) -> None:
+        process = self._processes.get(spec.name)
+        if process and not await process.stop(spec.stop_seconds):
+            self._say("warning", f"{spec.name} did not end within {spec.stop_seconds:g} s and was killed")
+        self._set_child(spec.name, states.STOPPED, pid=0, started=0)
+
+    def _set_child(self, name: str, state: str, *, pid: int | None = None, started: int | None = None) -> None:
+        child = self._states[name]
+        child.state = state
+        child.pid = child.pid if pid is None else pid
+        child.started = child.started if started is None else started
+        self._mesh.save(self._data)
+
+    def _set_mesh(self, state: str) -> None:
+        self._mesh.state = state
+        self._mesh.save(self._data)
+
+    def _say(self, level: str, event: str) -> None:
+        self._sink(Record(SUPERVISOR, datetime.now(UTC), level, event))

@@ -1,0 +1,292 @@
+"""The clients against a gateway of canned answers. What both share is proved once, on both."""
+
+from __future__ import annotations
+
+import asyncio
+import email.parser
+import email.policy
+import io
+import json
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from earmark import client as api
+from earmark.client import AsyncClient, Client
+from tests.unit.client.fake_gateway import FakeGateway, Handler, Stream, refusal, status, video
+
+Ask = Callable[[str, FakeGateway], Any]
+
+
+class Both:
+    """Runs a method of the sync or of the async client and gives what it gives; iterators as lists."""
+
+    def __init__(self, kind: str) -> None:
+        self._kind = kind
+
+    def __call__(self, handler: Handler, method: str, *args: Any, **options: Any) -> tuple[Any, FakeGateway]:
+        gateway = FakeGateway(handler)
+        if self._kind == "sync":
+            with Client("http://mesh/", transport=gateway) as client:
+                answer = getattr(client, method)(*args, **options)
+                return (list(answer) if isinstance(answer, Iterator) else answer), gateway
+        return asyncio.run(self._async(gateway, method, *args, **options)), gateway
+
+    async def _async(self, gateway: FakeGateway, method: str, *args: Any, **options: Any) -> Any:
+        async with AsyncClient("http://mesh/", transport=gateway) as client:
+            answer = getattr(client, method)(*args, **options)
+            return [item async for item in answer] if isinstance(answer, AsyncIterator) else await answer
+
+
+@pytest.fixture(params=["sync", "async"])
+def both(request: pytest.FixtureRequest) -> Both:
+    return Both(request.param)
+
+
+def answering(value: Any, code: int = 200) -> Handler:
+    return lambda request, body: httpx.Response(code, json=value)
+
+
+def fields(request: httpx.Request, body: bytes) -> dict[str, tuple[str | None, bytes]]:
+    """The parts of a multipart body: name -> (filename, content)."""
+    head = f"content-type: {request.headers['content-type']}\r\n\r\n".encode()
+    message = email.parser.BytesParser(policy=email.policy.HTTP).parsebytes(head + body)
+    found = {}
+    for part in message.iter_parts():
+        name = part.get_param("name", header="content-disposition")
+        found[str(name)] = (part.get_filename(), part.get_payload(decode=True))
+    return found
+
+
+def test_video_is_typed_and_its_links_absolute(both: Both) -> None:
+    found, gateway = both(answering(video()), "get", "vid_1")
+    assert (found.title, found.duration, found.source.sha256, found.progress.fraction) == ("Tides", 61.5, "ab", 0.5)
+    assert found.metadata.uploaded_at.year == 2025
+    assert found.links["self"] == "http://mesh/videos/vid_1"
+    assert gateway.requests[0].url == "http://mesh/videos/vid_1"
+
+
+def test_upload_streams_title_and_file_with_its_length(both: Both, tmp_path: Path) -> None:
+    content = bytes(range(256)) * 4000  # over one block
+    path = tmp_path / 'a "talk".mp4'
+    path.write_bytes(content)
+    told: list[tuple[int, int]] = []
+    found, gateway = both(
+        answering(video(status="uploaded"), 202),
+        "upload",
+        path,
+        title="Ebb & flow — 潮",
+        progress=lambda sent, total: told.append((sent, total)),
+    )
+    request, body = gateway.requests[0], gateway.bodies[0]
+    assert found.status == "uploaded"
+    assert int(request.headers["content-length"]) == len(body)
+    parts = fields(request, body)
+    assert list(parts) == ["title", "file"]  # the title first: the gateway reads as it comes
+    assert parts["title"][1].decode() == "Ebb & flow — 潮"
+    assert parts["file"][1] == content
+    assert b'filename="a %22talk%22.mp4"' in body
+    assert told[0] == (0, len(content))
+    assert told[-1] == (len(content), len(content))
+    assert [sent for sent, _ in told] == sorted({sent for sent, _ in told})
+
+
+def test_upload_of_a_file_object_starts_at_its_position(both: Both) -> None:
+    file = io.BytesIO(b"skipped" + b"sent")
+    file.seek(7)
+    _, gateway = both(answering(video(), 202), "upload", file, filename="x.wav")
+    assert fields(gateway.requests[0], gateway.bodies[0])["file"] == ("x.wav", b"sent")
+
+
+def test_list_follows_the_cursors(both: Both) -> None:
+    def pages(request: httpx.Request, body: bytes) -> httpx.Response:
+        assert request.url.params["status"] == "ready"
+        cursor = request.url.params.get("cursor")
+        following = {None: "b", "b": "c", "c": None}[cursor]
+        return httpx.Response(200, json={"videos": [video(f"vid_{cursor}")], "next_cursor": following})
+
+    found, gateway = both(pages, "list", status="ready", page_size=1)
+    assert [v.video_id for v in found] == ["vid_None", "vid_b", "vid_c"]
+    assert len(gateway.requests) == 3
+
+
+def test_search_sends_its_options_and_reads_the_answer(both: Both) -> None:
+    hit = {
+        "video_id": "vid_1",
+        "title": "Tides",
+        "language": "en",
+        "chunk_id": "vid_1/00000/0000",
+        "text": "the moon pulls",
+        "highlights": [{"start": 4, "end": 8}],
+        "start_time": 10.0,
+        "end_time": 40.0,
+        "match_time": 12.5,
+        "score": 0.03,
+        "scores": {"semantic": {"score": 0.8, "rank": 1}, "keyword": None},
+        "links": {"page": "/v/vid_1?t=12"},
+    }
+    answer = {
+        "query": "moon",
+        "mode": "semantic",
+        "hits": [{**hit, "more": [hit]}],
+        "next_cursor": None,
+        "coverage": {
+            "shards_total": 2,
+            "shards_answered": 1,
+            "complete": False,
+            "legs": ["semantic"],
+            "embedding_model": "m",
+            "missing": [{"shard": 1, "reason": "UNAVAILABLE"}],
+        },
+        "timing": {"total_ms": 3.5, "embed_ms": 2, "shards_ms": 1, "fuse_ms": 0.5},
+    }
+    found, gateway = both(
+        answering(answer), "search", "moon & sun", limit=3, video_ids=["vid_1", "vid_2"], language="en", mode="semantic"
+    )
+    assert gateway.requests[0].url.params.multi_items() == [
+        ("q", "moon & sun"),
+        ("limit", "3"),
+        ("mode", "semantic"),
+        ("video_id", "vid_1"),
+        ("video_id", "vid_2"),
+        ("language", "en"),
+    ]
+    best = found.hits[0]
+    assert (best.match_time, best.semantic.rank, best.keyword) == (12.5, 1, None)
+    assert best.text[best.highlights[0].start : best.highlights[0].end] == "moon"
+    assert best.links["page"] == "http://mesh/v/vid_1?t=12"
+    assert best.more[0].chunk_id == "vid_1/00000/0000"
+    assert (found.coverage.complete, found.coverage.missing[0].reason) == (False, "UNAVAILABLE")
+    assert found.timing.total_ms == 3.5
+
+
+@pytest.mark.parametrize(
+    ("code", "name", "kind"),
+    [
+        (400, "INVALID_ARGUMENT", api.InvalidRequest),
+        (413, "INVALID_ARGUMENT", api.InvalidRequest),
+        (403, "PERMISSION_DENIED", api.PermissionDenied),
+        (404, "NOT_FOUND", api.NotFound),
+        (409, "FAILED_PRECONDITION", api.Conflict),
+        (429, "RESOURCE_EXHAUSTED", api.Overloaded),
+        (503, "UNAVAILABLE", api.Unavailable),
+        (504, "DEADLINE_EXCEEDED", api.Timeout),
+        (500, "INTERNAL", api.Internal),
+    ],
+)
+def test_refusal_becomes_its_error(both: Both, code: int, name: str, kind: type[api.ApiError]) -> None:
+    def refuse(request: httpx.Request, body: bytes) -> httpx.Response:
+        reason = {"reason": "SOME_REASON", "domain": "earmark", "metadata": {"video_id": "vid_1"}}
+        answer = refusal(code, name, "Do this.", reason, {"field": "q", "description": "is empty"})
+        answer.headers["retry-after"] = "2"
+        return answer
+
+    with pytest.raises(kind) as caught:
+        both(refuse, "get", "vid_1")
+    error = caught.value
+    assert type(error) is kind
+    assert (error.message, error.reason, error.status, error.http_status) == ("Do this.", "SOME_REASON", name, code)
+    assert error.metadata == {"video_id": "vid_1"}
+    assert error.violations == (api.FieldViolation("q", "is empty"),)
+    assert error.retry_after == 2
+
+
+@pytest.mark.parametrize("code", [200, 404, 500])
+def test_other_servers_are_recognised(both: Both, code: int) -> None:
+    with pytest.raises(api.ProtocolError, match="http://mesh/videos/vid_1"):
+        both(lambda request, body: httpx.Response(code, html="<h1>nginx</h1>"), "get", "vid_1")
+
+
+def test_nothing_listening_is_connection_failed(both: Both) -> None:
+    def refuse(request: httpx.Request, body: bytes) -> httpx.Response:
+        raise httpx.ConnectError("refused", request=request)
+
+    with pytest.raises(api.ConnectionFailed, match="No Earmark gateway answers at http://mesh"):
+        both(refuse, "is_ready")
+
+
+def test_unready_mesh_is_not_an_error(both: Both) -> None:
+    assert both(lambda request, body: refusal(503, "UNAVAILABLE", "no shard"), "is_ready")[0] is False
+    assert both(lambda request, body: httpx.Response(200, json={}), "is_ready")[0] is True
+
+
+def test_video_id_cannot_leave_its_place_in_the_path(both: Both) -> None:
+    _, gateway = both(answering(video()), "get", "../admin?x=1")
+    assert gateway.requests[0].url.raw_path == b"/videos/..%2Fadmin%3Fx%3D1"
+
+
+def event(name: str, value: Any) -> str:
+    return f"event: {name}\ndata: {json.dumps(value)}\n\n"
+
+
+def scripted(*answers: httpx.Response | Exception) -> Handler:
+    """Answers one after the other; an exception is raised."""
+    left = list(answers)
+
+    def answer(request: httpx.Request, body: bytes) -> httpx.Response:
+        following = left.pop(0)
+        if isinstance(following, Exception):
+            raise following
+        return following
+
+    return answer
+
+
+def events(*pieces: str, breaks: bool = False) -> httpx.Response:
+    return httpx.Response(200, stream=Stream(*pieces, breaks=breaks))
+
+
+def test_watch_gives_every_change_until_the_end(both: Both) -> None:
+    whole = (
+        event("status", status("processing")) + ": keep-alive\n\n" + event("status", status("ready")) + event("end", {})
+    )
+    half = len(whole) // 2  # pieces do not respect events
+    found, gateway = both(scripted(events(whole[:half], whole[half:])), "watch", "vid_1")
+    assert [s.status for s in found] == ["processing", "ready"]
+    assert gateway.requests[0].url.path == "/videos/vid_1/events"
+
+
+def test_watch_connects_again_and_repeats_nothing(both: Both) -> None:
+    handler = scripted(
+        events(event("status", status("processing")), breaks=True),
+        httpx.ConnectError("refused"),
+        refusal(503, "UNAVAILABLE", "starting"),
+        events(event("status", status("processing"))),  # closed without a word
+        events(event("status", status("processing")) + event("status", status("ready")) + event("end", {})),
+    )
+    found, gateway = both(handler, "watch", "vid_1")
+    assert [s.status for s in found] == ["processing", "ready"]
+    assert len(gateway.requests) == 5
+
+
+def test_watch_of_a_settled_video_needs_no_end_event(both: Both) -> None:
+    found, gateway = both(scripted(events(event("status", status("failed")), breaks=True)), "watch", "vid_1")
+    assert [s.status for s in found] == ["failed"]
+    assert len(gateway.requests) == 1
+
+
+def test_watch_of_a_video_that_goes_away_ends(both: Both) -> None:
+    handler = scripted(
+        events(event("status", status("deleting")), breaks=True), refusal(404, "NOT_FOUND", "No such video.")
+    )
+    assert [s.status for s in both(handler, "watch", "vid_1")[0]] == ["deleting"]
+
+
+def test_watch_of_an_unknown_video_raises_at_once(both: Both) -> None:
+    with pytest.raises(api.NotFound):
+        both(scripted(refusal(404, "NOT_FOUND", "No such video.")), "watch", "vid_1")
+
+
+def test_watch_gives_up_when_its_patience_ends(both: Both) -> None:
+    def answer(request: httpx.Request, body: bytes) -> httpx.Response:
+        if len(gateway_requests) == 0:
+            gateway_requests.append(request)
+            return events(event("status", status("processing")), breaks=True)
+        raise httpx.ConnectError("refused")
+
+    gateway_requests: list[httpx.Request] = []
+    with pytest.raises(api.ConnectionFailed):
+        both(answer, "watch", "vid_1", patience=0.1)
