@@ -30,8 +30,8 @@ setup: $(DEV) ## make .venv with all that running, testing and building needs (p
 $(RUNTIME): $(PINS)
 	@tools/setup.sh all $@
 
-$(DEV): $(PINS) | $(RUNTIME)
-	@tools/setup.sh all,dev $@
+$(DEV): $(PINS)
+	@tools/setup.sh all,dev $@ $(RUNTIME)
 
 .PHONY: test
 test: $(DEV) ## unit, contract, integration and short e2e tests

@@ -1,9 +1,11 @@
 #!/usr/bin/env bash
-# Makes .venv and installs Earmark into it: tools/setup.sh EXTRAS STAMP. Called by make, which skips it while STAMP is
-# newer than pyproject.toml and the lock. PYTHON=/path/to/python3 chooses the interpreter.
+# Makes .venv and installs Earmark into it: tools/setup.sh EXTRAS STAMP... Called by make, which skips it while a STAMP
+# is newer than pyproject.toml and the lock. PYTHON=/path/to/python3 chooses the interpreter.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-extras=$1 stamp=$2 lock=requirements/lock.txt venv=.venv
+extras=$1 lock=requirements/lock.txt venv=.venv
+shift
+stamps=("$@")
 
 say() { printf '\033[1m==>\033[0m %s\n' "$*" >&2; }
 fail() { printf '\033[31msetup:\033[0m %s\n' "$*" >&2; exit 1; }
@@ -35,9 +37,16 @@ if ! usable $venv/bin/python || ! $venv/bin/python -m pip --version >/dev/null 2
     "$python" -m venv --clear $venv
 fi
 
+# What was installed, in short: a change of the lint settings in pyproject.toml need not wait for pip.
+signature="$extras $(sed -n '/^\[project/,/^\[tool/p' pyproject.toml | cat - $lock "$0" | cksum)"
+if [ "$(cat "${stamps[0]}" 2>/dev/null)" = "$signature" ]; then
+    touch "${stamps[@]}"
+    exit
+fi
+
 pip() { $venv/bin/python -m pip --disable-pip-version-check --no-input "$@"; }
 
-if ! $venv/bin/python -c 'import torch' 2>/dev/null; then
+if ! $venv/bin/python -c 'import importlib.util as u, sys; sys.exit(not u.find_spec("torch"))'; then
     say "installing PyTorch (the largest part; the whole takes minutes the first time)"
     # First and alone: whatever build of the pinned version the machine's pip settings offer (CPU or CUDA) is kept.
     pip install -qq --constraint $lock "torch==$(sed -n 's/^torch==//p' $lock)"
@@ -45,5 +54,5 @@ fi
 say "installing earmark[$extras] as pinned in $lock"
 pip install -qq --constraint $lock --editable ".[$extras]"
 pip check --quiet >/dev/null 2>&1 || say "note: 'pip check' sees a conflict; see .venv/bin/pip check"
-touch "$stamp"
-say "ready: $venv has $(pip list 2>/dev/null | tail -n +3 | wc -l) packages"
+printf '%s\n' "$signature" | tee "${stamps[@]}" >/dev/null
+say "ready: $venv"
