@@ -74,7 +74,8 @@ class LogFile:
         self._file.close()
         for number in range(_OLD_FILES, 0, -1):
             younger = self._path.with_name(f"{self._path.name}.{number - 1}") if number > 1 else self._path
-            younger.replace(self._path.with_name(f"{self._path.name}.{number}"))
+            if younger.exists():
+                younger.replace(self._path.with_name(f"{self._path.name}.{number}"))
         self._file = self._path.open("ab", buffering=0)
         self._size = 0
 

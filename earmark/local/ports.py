@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import random
 import socket
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 HOST = "127.0.0.1"
@@ -55,17 +56,20 @@ def assign(names: Iterable[str], kept: Mapping[str, int], taken: Iterable[int] =
 
 def holder(port: int) -> str | None:
     """Who listens on a port, e.g. `nginx (process 812)`; None when that cannot be found out."""
-    inodes = _listening_inodes(port)
+    inodes = _listening_sockets(port)
     if not inodes:
         return None
     for process in Path("/proc").glob("[0-9]*"):
-        try:
-            descriptors = [str(entry.readlink()) for entry in (process / "fd").iterdir()]
-            if any(f"socket:[{inode}]" in descriptors for inode in inodes):
+        with suppress(OSError):  # gone meanwhile, or not ours to look at
+            if not inodes.isdisjoint(_open_files(process)):
                 return f"{(process / 'comm').read_text().strip()} (process {process.name})"
-        except OSError:  # gone meanwhile, or not ours to look at
-            continue
     return None
+
+
+def _open_files(process: Path) -> Iterator[str]:
+    for entry in (process / "fd").iterdir():
+        with suppress(FileNotFoundError):  # closed meanwhile
+            yield str(entry.readlink())
 
 
 def _fresh(used: set[int]) -> int:
@@ -80,8 +84,9 @@ def _fresh(used: set[int]) -> int:
     raise OSError("no free port found on loopback")
 
 
-def _listening_inodes(port: int) -> set[str]:
-    inodes = set()
+def _listening_sockets(port: int) -> set[str]:
+    """Sockets that listen on a port, as they are named among the open files of their process."""
+    inodes: set[str] = set()
     for table in ("/proc/net/tcp", "/proc/net/tcp6"):
         try:
             lines = Path(table).read_text().splitlines()[1:]
@@ -90,5 +95,5 @@ def _listening_inodes(port: int) -> set[str]:
         for line in lines:
             fields = line.split()
             if fields[3] == "0A" and int(fields[1].rpartition(":")[2], 16) == port:  # 0A: listening
-                inodes.add(fields[9])
+                inodes.add(f"socket:[{fields[9]}]")
     return inodes

@@ -53,22 +53,24 @@ class ChildProcess:
         Raises:
             OSError: its program cannot be run.
         """
-        process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-I",
-            "-S",
-            launcher.__file__,
-            str(os.getpid()),
-            *spec.command,
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
-            env={**os.environ, **spec.environment},
-            cwd=folder,
-            process_group=0,  # Ctrl-C in the terminal reaches the supervisor alone, which then ends them in order
-        )
-        assert process.stdout is not None  # it is a pipe
-        following = asyncio.create_task(log.follow(process.stdout), name=f"log of {spec.name}")
+        # A pipe of our own: asyncio tells the end of a child only when its own children have closed theirs too.
+        reading, writing = os.pipe()
+        try:
+            process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-I", "-S", launcher.__file__, str(os.getpid()), *spec.command),
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=writing,
+                stderr=writing,
+                env={**os.environ, **spec.environment},
+                cwd=folder,
+                process_group=0,  # Ctrl-C in the terminal reaches the supervisor alone, which then ends them in order
+            )
+        except BaseException:
+            os.close(reading)
+            raise
+        finally:
+            os.close(writing)
+        following = asyncio.create_task(_follow(reading, log), name=f"log of {spec.name}")
         return cls(process, following)
 
     async def wait(self) -> str:
@@ -91,3 +93,15 @@ class ChildProcess:
             kill_group(self.pid)
             return False
         return True
+
+
+async def _follow(descriptor: int, log: ChildLog) -> None:
+    stream = asyncio.StreamReader()
+    pipe = os.fdopen(descriptor, "rb", buffering=0)
+    transport, _ = await asyncio.get_running_loop().connect_read_pipe(
+        lambda: asyncio.StreamReaderProtocol(stream), pipe
+    )
+    try:
+        await log.follow(stream)
+    finally:
+        transport.close()
