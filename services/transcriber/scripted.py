@@ -1,0 +1,121 @@
+"""A recognizer without a model: what it says follows from the audio alone. For tests, demonstrations and load."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import zlib
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from services.common.transcript import Segment, Word
+from services.transcriber.pcm import SAMPLE_RATE, Samples
+from services.transcriber.recognizer import Recognition
+
+VOCABULARY = (
+    "amber",
+    "basket",
+    "candle",
+    "delta",
+    "ember",
+    "falcon",
+    "garden",
+    "harbour",
+    "island",
+    "jasmine",
+    "kettle",
+    "lantern",
+    "meadow",
+    "needle",
+    "orchid",
+    "pebble",
+    "quartz",
+    "river",
+    "saddle",
+    "timber",
+    "umbrella",
+    "velvet",
+    "willow",
+    "yellow",
+    "zephyr",
+)
+"""What it says when it is given no sentences."""
+
+_WINDOW = 5 * SAMPLE_RATE
+_SILENCE = 0.01
+
+
+class ScriptedRecognizer:
+    """Says one sentence for every five seconds that are not silent.
+
+    Args:
+        sentences: What it says, in turn; without any, words of `VOCABULARY` drawn by the audio itself, so that equal
+            audio gives equal text and different audio different text.
+        language: The language it claims to hear.
+        misbehave: What to do instead (`crash`, `hang`, `raise`) for audio of up to so many seconds, by those seconds.
+    """
+
+    def __init__(
+        self, sentences: Sequence[str] = (), *, language: str = "en", misbehave: Mapping[float, str] | None = None
+    ) -> None:
+        self._sentences = sentences
+        self._language = language
+        self._misbehave = dict(sorted((misbehave or {}).items()))
+
+    @property
+    def name(self) -> str:
+        """Always `scripted`."""
+        return "scripted"
+
+    @property
+    def device(self) -> str:
+        """Always `cpu`."""
+        return "cpu"
+
+    def recognize(self, samples: Samples, *, language: str | None, hint: str | None) -> Recognition:
+        """See `Recognizer`."""
+        self._perhaps_misbehave(len(samples) / SAMPLE_RATE)
+        segments: list[Segment] = []
+        for start in range(0, len(samples), _WINDOW):
+            window = samples[start : start + _WINDOW]
+            loud = np.flatnonzero(np.abs(window) > _SILENCE)
+            if len(loud):
+                first, last = (start + loud[0]) / SAMPLE_RATE, (start + loud[-1] + 1) / SAMPLE_RATE
+                segments.append(_say(self._sentence(len(segments), window), float(first), float(last)))
+        if not segments:
+            return Recognition("", 0.0, [])
+        return Recognition(language or hint or self._language, 1.0, segments)
+
+    def _sentence(self, number: int, window: Samples) -> str:
+        if self._sentences:
+            return self._sentences[number % len(self._sentences)]
+        drawn = zlib.crc32(window.tobytes())
+        words = [VOCABULARY[(drawn >> (5 * i)) % len(VOCABULARY)] for i in range(6)]
+        return " ".join(words).capitalize() + "."
+
+    def _perhaps_misbehave(self, seconds: float) -> None:
+        for limit, what in self._misbehave.items():
+            if seconds > limit:
+                continue
+            match what:
+                case "crash":
+                    os.kill(os.getpid(), signal.SIGKILL)
+                case "hang":
+                    threading.Event().wait()
+                case "raise":
+                    raise RuntimeError("told to")
+                case other:
+                    raise ValueError(f"cannot {other!r}")
+            return
+
+
+def _say(text: str, start: float, end: float) -> Segment:
+    words = text.split()
+    step = (end - start) / len(words)
+    timed = [
+        Word(round(start + i * step, 3), round(start + (i + 1) * step, 3), (" " if i else "") + word, 0.9)
+        for i, word in enumerate(words)
+    ]
+    return Segment(start, end, text, timed, -0.1, 0.01, 1.0)

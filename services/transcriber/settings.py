@@ -1,0 +1,86 @@
+"""Settings of the transcriber."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, field_validator
+from pydantic_settings import NoDecode
+
+from services.common.settings import CommonSettings
+
+Role = Literal["slicer", "recognizer"]
+
+
+class Settings(CommonSettings):
+    """Read from `EARMARK_…`."""
+
+    grpc_port: int = Field(default=50051, ge=0, le=65535)
+    """Port of the gRPC server; 0 takes a free one."""
+    transcriber_roles: Annotated[frozenset[Role], NoDecode] = Field(
+        default=frozenset({"slicer", "recognizer"}), min_length=1
+    )
+    """What this process does, comma-separated: `slicer` decodes and cuts media, `recognizer` transcribes slices
+    (and serves Transcribe). Two deployments with one role each scale on their own."""
+
+    asr_model: str = "base"
+    """Speech model: a folder with a CTranslate2 Whisper model, or a name known to faster-whisper, which is
+    downloaded once (never where HF_HUB_OFFLINE is set)."""
+    recognizer: Literal["whisper", "scripted"] = "whisper"
+    """What recognizes; `scripted` needs no model and says words that have nothing to do with the audio."""
+    recognizer_device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where the model computes."""
+    recognizer_compute_type: str = "auto"
+    """Numbers the model computes with, a CTranslate2 name; auto is int8 on a CPU and float16 on a GPU."""
+    recognizer_workers: int = Field(default=0, ge=0, le=256)
+    """Child processes, each with a model of its own; 0 is one a core, or one on a GPU."""
+    recognizer_threads: int = Field(default=1, ge=1, le=64)
+    """Threads of each; one gains the most from the cores (docs/benchmarks.md)."""
+    recognizer_beam: int = Field(default=1, ge=1, le=10)
+    """Beams of the search; 1 is greedy, twice as fast as 5 at the same word error rate."""
+    recognizer_queue: int = Field(default=4, ge=0, le=1000)
+    """Transcribe calls that may wait for a worker; one more is refused."""
+    recognizer_max_attempts: int = Field(default=5, ge=1, le=20)
+    """Attempts at a slice, those that ended with a crash included, before it is given up."""
+    recognizer_memory_mib: int = Field(default=0, ge=0)
+    """Address space of each worker; 0 is no limit."""
+    recognizer_seconds_per_second: float = Field(default=10, gt=0, le=1000)
+    """Time limit of a slice for each second of its audio, beyond the first minute."""
+
+    slice_seconds: float = Field(default=300, ge=10, le=1800)
+    """Length of slice aimed at; the cut is made in the longest silence from 0.6 to 1.2 times that."""
+    first_slice_seconds: float = Field(default=60, ge=5, le=1800)
+    """Length aimed at for the first slice, so that the beginning is searchable soon; then each may be twice as long."""
+    slicer_concurrency: int = Field(default=1, ge=1, le=64)
+    """Videos cut at once."""
+    slicer_max_attempts: int = Field(default=3, ge=1, le=20)
+    """Times the decoder may die on a video before it is given up."""
+    decoder_memory_mib: int = Field(default=2048, ge=512)
+    """Address space of the process that decodes media."""
+    decoder_cpu_seconds: int = Field(default=3600, ge=10)
+    """Processor time that decoding one file may take."""
+    decoder_stall_seconds: float = Field(default=120, ge=1)
+    """Time without progress after which decoding is stopped."""
+    decoder_spool_slices: int = Field(default=4, ge=1, le=1000)
+    """Slices that may wait on disk to be stored."""
+    spool_dir: Path | None = None
+    """Folder for files under way; the system's temporary folder when unset."""
+    max_media_seconds: float = Field(default=48 * 3600, ge=1)
+    """Longest media accepted."""
+
+    max_upload_bytes: int = Field(default=8 * 2**30, ge=1)
+    """Size limit of media fetched by URL, in bytes."""
+    allow_private_urls: bool = False
+    """Whether media may be fetched from private and loopback addresses."""
+    fetch_stall_seconds: float = Field(default=60, gt=0, le=3600)
+    """Time without a byte after which a fetch is given up."""
+    fetch_total_seconds: float = Field(default=6 * 3600, gt=0)
+    """Time for a whole fetch."""
+    fetch_max_attempts: int = Field(default=8, ge=1, le=20)
+    """Attempts at fetching before the video fails."""
+
+    @field_validator("transcriber_roles", mode="before")
+    @classmethod
+    def _split(cls, value: Any) -> Any:
+        return frozenset(filter(None, (part.strip() for part in value.split(",")))) if isinstance(value, str) else value

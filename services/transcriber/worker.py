@@ -1,0 +1,101 @@
+"""The child process that holds one recognizer, and is killed with its parent.
+
+Run as `python -m services.transcriber.worker` with JSON (`WorkerSpec`) and its parent's process id as arguments.
+It writes lines of JSON: first {"ready": {"name", "device"}} or {"failed": message}; then, for each line
+{"audio": path, "language", "hint"} it reads, {"ok": Recognition} or {"error": message}. Ends when its input does.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import resource
+import signal
+import sys
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import orjson
+
+_PR_SET_PDEATHSIG = 1
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerSpec:
+    """What recognizer a worker holds, and how.
+
+    Attributes:
+        kind: `whisper`, or `scripted`.
+        options: Fields of `WhisperOptions`, or arguments of `ScriptedRecognizer`.
+        memory_bytes: Address space the worker may use; 0 is no limit.
+    """
+
+    kind: Literal["whisper", "scripted"]
+    options: dict[str, Any] = field(default_factory=dict)
+    memory_bytes: int = 0
+
+
+def make_recognizer(spec: WorkerSpec) -> Any:
+    """Makes the recognizer, a `Recognizer` that also tells its `device`. Raises NotAvailable.
+
+    The place where other kinds are added.
+    """
+    if spec.kind == "scripted":
+        from services.transcriber.scripted import ScriptedRecognizer
+
+        options = dict(spec.options)
+        options["misbehave"] = {float(limit): what for limit, what in options.get("misbehave", {}).items()}
+        return ScriptedRecognizer(**options)
+    from services.transcriber.recognizer import WhisperOptions, WhisperRecognizer
+
+    return WhisperRecognizer(WhisperOptions(**spec.options))
+
+
+def main() -> int:
+    """Serves until standard input ends."""
+    spec = WorkerSpec(**orjson.loads(sys.argv[1]))
+    libc = ctypes.CDLL(None, use_errno=True)
+    if hasattr(libc, "prctl"):
+        libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != int(sys.argv[2]):
+        return 1
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    if spec.memory_bytes:
+        resource.setrlimit(resource.RLIMIT_AS, (spec.memory_bytes, spec.memory_bytes))
+    out = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # libraries that print must not get between the lines
+
+    def tell(what: dict[str, Any]) -> None:
+        out.write(orjson.dumps(what, option=orjson.OPT_SERIALIZE_NUMPY) + b"\n")
+        out.flush()
+
+    from services.transcriber.pcm import read_flac
+    from services.transcriber.recognizer import NotAvailable
+
+    try:
+        recognizer = make_recognizer(spec)
+    except NotAvailable as error:
+        tell({"failed": str(error)})
+        return 1
+    tell({"ready": {"name": recognizer.name, "device": recognizer.device}})
+    for line in sys.stdin.buffer:
+        request = orjson.loads(line)
+        try:
+            samples = read_flac(Path(request["audio"]))
+            recognition = recognizer.recognize(samples, language=request["language"], hint=request["hint"])
+        except MemoryError:
+            # The heap may be in pieces: the next slice gets a fresh process.
+            tell({"error": "out of memory"})
+            return 1
+        except (RuntimeError, ValueError, OSError) as error:
+            tell({"error": f"{type(error).__name__}: {error}"})
+            if isinstance(error, RuntimeError):
+                return 1  # a device in an unknown state, for example a GPU that is out of memory
+            continue
+        tell({"ok": asdict(recognition)})
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

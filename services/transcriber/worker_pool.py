@@ -1,0 +1,309 @@
+"""Recognizers in child processes: as many one-thread models as there are cores, each of which may die."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import math
+import os
+import sys
+from collections.abc import AsyncIterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import orjson
+import structlog
+
+from services.common.errors import EarmarkError, Overloaded, Unavailable
+from services.common.transcript import Segment, Word
+from services.transcriber.recognizer import Recognition
+from services.transcriber.worker import WorkerSpec
+
+log = structlog.get_logger()
+
+_LINE_LIMIT = 64 * 1024 * 1024
+_FIRST_BACKOFF_SECONDS = 0.5
+_LONGEST_BACKOFF_SECONDS = 30.0
+
+
+class RecognizerFailed(EarmarkError):
+    """A worker died, hung or could not do a slice; another attempt may go well."""
+
+    reason = "RECOGNIZER_FAILED"
+    code = "INTERNAL"
+    transient = True
+
+
+class ModelUnavailable(Unavailable):
+    """No worker has loaded its model yet, or none can."""
+
+    reason = "MODEL_NOT_LOADED"
+
+
+@dataclass(frozen=True, slots=True)
+class PoolLimits:
+    """How a pool is bounded.
+
+    Attributes:
+        workers: Child processes; 0 is one a core, or one where there is a GPU.
+        queue: Callers that may wait for a worker, of those that may be refused.
+        load_seconds: Time a worker has to load its model.
+        base_seconds: Time a recognition has, whatever its length.
+        seconds_per_second: And this much more for each second of audio.
+    """
+
+    workers: int = 0
+    queue: int = 4
+    load_seconds: float = 300.0
+    base_seconds: float = 60.0
+    seconds_per_second: float = 10.0
+
+
+class _Died(Exception):
+    """The worker is gone; says why."""
+
+
+class _Worker:
+    """One child process and the talk with it."""
+
+    def __init__(self, process: asyncio.subprocess.Process, name: str, device: str) -> None:
+        self._process = process
+        self.name = name
+        self.device = device
+
+    @classmethod
+    async def start(cls, spec: WorkerSpec, load_seconds: float) -> _Worker:
+        threads = str(spec.options.get("threads", 1))
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "services.transcriber.worker",
+            orjson.dumps(asdict(spec)).decode(),
+            str(os.getpid()),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            limit=_LINE_LIMIT,
+            env={
+                **os.environ,
+                "PYTHONPATH": os.pathsep.join(path or str(Path.cwd()) for path in sys.path),
+                "OMP_NUM_THREADS": threads,
+                "OPENBLAS_NUM_THREADS": threads,
+            },
+            start_new_session=True,  # a Ctrl-C in a terminal is the parent's to handle
+        )
+        worker = cls(process, "", "")
+        try:
+            answer = await worker._answer(load_seconds)
+            if "failed" in answer:
+                raise ModelUnavailable(answer["failed"])
+        except BaseException:
+            worker.kill()
+            await worker.wait()
+            raise
+        worker.name, worker.device = answer["ready"]["name"], answer["ready"]["device"]
+        return worker
+
+    async def ask(self, request: dict[str, Any], seconds: float) -> dict[str, Any]:
+        assert self._process.stdin is not None
+        try:
+            self._process.stdin.write(orjson.dumps(request) + b"\n")
+            await self._process.stdin.drain()
+        except ConnectionError:
+            raise _Died(await self._cause()) from None
+        return await self._answer(seconds)
+
+    async def _answer(self, seconds: float) -> dict[str, Any]:
+        assert self._process.stdout is not None
+        try:
+            async with asyncio.timeout(seconds):
+                line = await self._process.stdout.readline()
+        except TimeoutError:
+            raise _Died(f"no answer within {seconds:.0f} s") from None
+        if not line.endswith(b"\n"):
+            raise _Died(await self._cause())
+        answer: dict[str, Any] = orjson.loads(line)
+        return answer
+
+    async def _cause(self) -> str:
+        status = await self._process.wait()
+        return f"killed by signal {-status}" if status < 0 else f"ended with status {status}"
+
+    @property
+    def alive(self) -> bool:
+        return self._process.returncode is None
+
+    async def wait(self) -> None:
+        await self._process.wait()
+
+    def kill(self) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            self._process.kill()
+
+
+class Lease:
+    """A worker, held for one slice."""
+
+    def __init__(self, worker: _Worker, limits: PoolLimits) -> None:
+        self._worker = worker
+        self._limits = limits
+        self.sound = True
+        """Whether the worker can be asked again."""
+
+    @property
+    def name(self) -> str:
+        """The model."""
+        return self._worker.name
+
+    async def recognize(
+        self, audio: Path, seconds: float, *, language: str | None = None, hint: str | None = None
+    ) -> Recognition:
+        """Recognizes a slice.
+
+        Args:
+            audio: Its FLAC file.
+            seconds: Its length, on which the time limit depends.
+            language: The language, when it is known.
+            hint: The language to be expected.
+
+        Raises:
+            RecognizerFailed: The worker died, ran out of time, or could not do it.
+        """
+        limit = self._limits.base_seconds + seconds * self._limits.seconds_per_second
+        # Until the answer is here: who goes away in the middle leaves a worker that cannot be asked anything else.
+        self.sound = False
+        try:
+            answer = await self._worker.ask({"audio": str(audio), "language": language, "hint": hint}, limit)
+        except _Died as death:
+            raise RecognizerFailed(f"the recognizer stopped in the middle of a slice ({death})") from death
+        if "error" in answer:
+            raise RecognizerFailed(f"the slice could not be transcribed: {answer['error']}")
+        self.sound = True
+        return _recognition(answer["ok"])
+
+
+class WorkerPool:
+    """Lends workers. `run` keeps them alive; a crash costs the slice at hand one attempt, and nothing else.
+
+    Args:
+        spec: What each worker holds.
+        limits: Bounds.
+    """
+
+    def __init__(self, spec: WorkerSpec, limits: PoolLimits) -> None:
+        self._spec = spec
+        self._limits = limits
+        self._free: asyncio.Queue[_Worker] = asyncio.Queue()
+        self._alive: set[_Worker] = set()
+        self._waiting = 0
+        self._name = ""
+        self._size = limits.workers or available_cores()
+
+    @property
+    def size(self) -> int:
+        """Workers there are when all is well; a GPU is known of only once the first has started."""
+        return self._size
+
+    @property
+    def name(self) -> str:
+        """The model; empty until one is loaded."""
+        return self._name
+
+    async def ready(self) -> bool:
+        """Says whether a model is loaded."""
+        return any(worker.alive for worker in self._alive)
+
+    async def run(self) -> None:
+        """Starts the workers, and a new one for each that ends, until cancelled."""
+        try:
+            # One first: it says whether there is a GPU, and downloads a model that is not here yet once.
+            first = await self._start()
+            if not self._limits.workers and first.device == "cuda":
+                self._size = 1
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._keep(first), name="recognizer-0")
+                for number in range(1, self._size):
+                    group.create_task(self._keep(None), name=f"recognizer-{number}")
+        finally:
+            for worker in self._alive:
+                worker.kill()
+            await asyncio.gather(*(worker.wait() for worker in self._alive))
+
+    async def _keep(self, worker: _Worker | None) -> None:
+        """Keeps one place in the pool taken."""
+        while True:
+            worker = worker or await self._start()
+            await worker.wait()
+            log.warning("recognizer_ended", model=worker.name)
+            self._alive.discard(worker)
+            worker = None
+
+    async def _start(self) -> _Worker:
+        backoff = _FIRST_BACKOFF_SECONDS
+        while True:
+            try:
+                return self._admit(await _Worker.start(self._spec, self._limits.load_seconds))
+            except (_Died, ModelUnavailable, OSError) as error:
+                log.error("recognizer_not_started", error=str(error), again_in_seconds=backoff)
+                await asyncio.sleep(backoff)
+                backoff = min(backoff * 2, _LONGEST_BACKOFF_SECONDS)
+
+    def _admit(self, worker: _Worker) -> _Worker:
+        self._name = worker.name
+        self._alive.add(worker)
+        self._free.put_nowait(worker)
+        log.info("recognizer_started", model=worker.name, device=worker.device, workers=len(self._alive))
+        return worker
+
+    @contextlib.asynccontextmanager
+    async def lease(self, *, wait: bool) -> AsyncIterator[Lease]:
+        """Lends a worker for one slice.
+
+        Args:
+            wait: Whether to wait however long for a free worker, or to be refused when the queue is full.
+
+        Raises:
+            Overloaded: Every worker is busy and the queue is full.
+            ModelUnavailable: No model is loaded.
+        """
+        if not wait:
+            if not await self.ready():
+                raise ModelUnavailable("the speech model is not loaded yet; try again shortly", retry_after_seconds=2)
+            if self._free.empty() and self._waiting >= self._limits.queue:
+                raise Overloaded("every recognizer is busy and the queue is full; try again", retry_after_seconds=5)
+        worker = await self._take()
+        lease = Lease(worker, self._limits)
+        try:
+            yield lease
+        finally:
+            if lease.sound:
+                self._free.put_nowait(worker)
+            else:
+                worker.kill()
+
+    async def _take(self) -> _Worker:
+        self._waiting += 1
+        try:
+            while True:
+                worker = await self._free.get()
+                if worker.alive:
+                    return worker
+        finally:
+            self._waiting -= 1
+
+
+def available_cores() -> int:
+    """Gives the cores this process may use: its affinity, or less where a container's quota is smaller."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    try:
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text(encoding="ascii").split()
+        if quota != "max":
+            cores = min(cores, max(1, math.ceil(int(quota) / int(period))))
+    except (OSError, ValueError):
+        pass  # no cgroup v2 here: the affinity stands
+    return cores
+
+
+def _recognition(fields: dict[str, Any]) -> Recognition:
+    segments = [Segment(**{**s, "words": [Word(**w) for w in s["words"]]}) for s in fields["segments"]]
+    return Recognition(fields["language"], fields["language_probability"], segments)
