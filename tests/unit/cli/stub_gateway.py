@@ -1,0 +1,150 @@
+"""A small real HTTP server that behaves like the gateway, as far as the command can tell."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+from tests.unit.client.fake_gateway import status, video
+
+SLICES = [{"slice_id": "00000", "start_time": 0.0, "end_time": 61.5, "state": "indexed", "attempts": 1}]
+
+
+class StubGateway(ThreadingHTTPServer):
+    """Keeps videos in a dictionary. An upload whose body holds `broken` fails, one that holds `refused` is refused."""
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.videos: dict[str, dict[str, Any]] = {}
+        self.searches: list[dict[str, list[str]]] = []
+        self.hits: list[dict[str, Any]] = []
+        self.uploads: list[bytes] = []
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_address[1]}"
+
+    def add(self, state: str, **more: Any) -> dict[str, Any]:
+        video_id = f"vid_{len(self.videos) + 1}"
+        self.videos[video_id] = video(video_id, state, **more)
+        return self.videos[video_id]
+
+
+@contextmanager
+def stub_gateway() -> Iterator[StubGateway]:
+    """A stub that listens."""
+    with StubGateway() as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        try:
+            yield server
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: StubGateway
+
+    def do_GET(self) -> None:
+        parts = urlsplit(self.path)
+        match parts.path.strip("/").split("/"):
+            case ["readyz"]:
+                self._json(200, {"ready": True})
+            case ["search"]:
+                asked = parse_qs(parts.query)
+                self.server.searches.append(asked)
+                self._json(200, _answer(asked, self.server.hits))
+            case ["videos"]:
+                self._json(200, {"videos": list(self.server.videos.values()), "next_cursor": None})
+            case ["videos", video_id, *_] if video_id not in self.server.videos:
+                self._missing()
+            case ["videos", video_id]:
+                self._json(200, self.server.videos[video_id])
+            case ["videos", video_id, "status"]:
+                self._json(200, self._status(video_id))
+            case ["videos", video_id, "events"]:
+                self._events(video_id)
+            case ["videos", video_id, "transcript"]:
+                form = parse_qs(parts.query)["format"][0]
+                if form == "json":
+                    self._json(200, {"video_id": video_id, "language": "en", "complete": True, "segments": []})
+                else:
+                    self._send(200, "text/plain", f"the transcript as {form}\n".encode())
+            case _:
+                self._missing()
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers.get("content-length") or 0))
+        match self.path.strip("/").split("/"):
+            case ["videos", "upload"] if b"refused" in body:
+                self._error(415, "INVALID_ARGUMENT", "MEDIA_UNREADABLE", "This is not a video.")
+            case ["videos", "upload"]:
+                self.server.uploads.append(body)
+                error = {"stage": "slice", "reason": "NO_AUDIO", "message": "It has no sound."}
+                more = {"error": error} if b"broken" in body else {}
+                self._json(202, self.server.add("failed" if more else "ready", **more))
+            case ["videos"]:
+                self._json(202, self.server.add("ready", url=json.loads(body)["url"]))
+            case ["videos", video_id, "retry"]:
+                self._json(202, {**self.server.videos[video_id], "status": "processing"})
+            case _:
+                self._missing()
+
+    def do_DELETE(self) -> None:
+        video_id = self.path.rpartition("/")[2]
+        self._json(202, {**self.server.videos.pop(video_id), "status": "deleting"})
+
+    def _status(self, video_id: str) -> dict[str, Any]:
+        whole = self.server.videos[video_id]
+        return status(
+            whole["status"], video_id=video_id, error=whole["error"], warnings=whole["warnings"], slices=SLICES
+        )
+
+    def _events(self, video_id: str) -> None:
+        said = [{**self._status(video_id), "status": "processing", "error": None}, self._status(video_id)]
+        text = "".join(f"event: status\ndata: {json.dumps(one)}\n\n" for one in said) + "event: end\ndata: {}\n\n"
+        self._send(200, "text/event-stream", text.encode())
+
+    def _missing(self) -> None:
+        self._error(404, "NOT_FOUND", "VIDEO_NOT_FOUND", "There is no such video.")
+
+    def _error(self, code: int, name: str, reason: str, message: str) -> None:
+        details = [{"reason": reason, "domain": "earmark", "metadata": {}}]
+        self._json(code, {"error": {"code": code, "status": name, "message": message, "details": details}})
+
+    def _json(self, code: int, value: Any) -> None:
+        self._send(code, "application/json", json.dumps(value).encode())
+
+    def _send(self, code: int, kind: str, body: bytes) -> None:
+        self.send_response(code)
+        self.send_header("content-type", kind)
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        """Nobody reads it."""
+
+
+def _answer(asked: dict[str, list[str]], hits: list[dict[str, Any]]) -> dict[str, Any]:
+    return {
+        "query": asked["q"][0],
+        "mode": asked["mode"][0],
+        "hits": hits,
+        "next_cursor": None,
+        "coverage": {
+            "shards_total": 2,
+            "shards_answered": 1,
+            "complete": False,
+            "legs": ["keyword"],
+            "embedding_model": None,
+            "missing": [{"shard": 1, "reason": "UNAVAILABLE"}],
+        },
+        "timing": {"total_ms": 3.5, "embed_ms": 2.0, "shards_ms": 1.0, "fuse_ms": 0.5},
+    }
