@@ -23,12 +23,13 @@ choose_python() {
         fi
     done
     fail "no Python 3.11, 3.12 or 3.13 that can make a virtual environment was found${PYTHON:+ at PYTHON=$PYTHON}.
-       Install one (Debian, Ubuntu: apt install python3 python3-venv; macOS: brew install python@3.12),
+       Install one (Debian, Ubuntu: apt install python3 python3-venv; macOS: brew install python@3.12; anywhere:
+       uv python install 3.12, which prints where it put it),
        or name one: make setup PYTHON=/path/to/python3.12"
 }
 
 if ! usable $venv/bin/python || ! $venv/bin/python -m pip --version >/dev/null 2>&1; then
-    # Also after an interrupted first try, or when the folder was moved or copied from another machine.
+    # Also after an interrupted first try, or when the Python it was made with is gone.
     if [ -e $venv ] && [ ! -e $venv/pyvenv.cfg ]; then
         fail "$venv is there and is no virtual environment; move it away"
     fi
@@ -38,11 +39,10 @@ if ! usable $venv/bin/python || ! $venv/bin/python -m pip --version >/dev/null 2
 fi
 
 # What was installed, in short: a change of the lint settings in pyproject.toml need not wait for pip.
-signature="$extras $(sed -n '/^\[project/,/^\[tool/p' pyproject.toml | cat - $lock "$0" | cksum)"
-if [ "$(cat "${stamps[0]}" 2>/dev/null)" = "$signature" ]; then
-    touch "${stamps[@]}"
-    exit
-fi
+signature="$(sed -n '/^\[project/,/^\[tool/p' pyproject.toml | cat - $lock "$0" | cksum)"
+case "$(cat "${stamps[0]}" 2>/dev/null)" in
+    "$extras"*" $signature") touch "${stamps[@]}" && exit ;;
+esac
 
 pip() { $venv/bin/python -m pip --disable-pip-version-check --no-input "$@"; }
 
@@ -54,5 +54,5 @@ fi
 say "installing earmark[$extras] as pinned in $lock"
 pip install -qq --constraint $lock --editable ".[$extras]"
 pip check --quiet >/dev/null 2>&1 || say "note: 'pip check' sees a conflict; see .venv/bin/pip check"
-printf '%s\n' "$signature" | tee "${stamps[@]}" >/dev/null
+printf '%s\n' "$extras $signature" | tee "${stamps[@]}" >/dev/null
 say "ready: $venv"
