@@ -1,0 +1,192 @@
+"""Puts the gateway together."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
+from functools import partial
+
+import structlog
+
+from earmark.v1 import search_service_pb2_grpc, video_service_pb2_grpc
+from services.common import mongo, urls
+from services.common.events.advisories import advisories
+from services.common.events.bus import EventBus
+from services.common.events.consumer import Consumer
+from services.common.health import Health
+from services.common.objects import ObjectStore
+from services.common.runner import Service
+from services.common.videos.store import VideoStore
+from services.common.videos.sweeper import Sweeper
+from services.gateway.clients import GrpcEmbedder, GrpcShard, watch_health
+from services.gateway.consumer import Cleaner, Undertaker
+from services.gateway.directory import StaticDirectory
+from services.gateway.fanout import Fanout
+from services.gateway.http import api
+from services.gateway.http.health import Check, State
+from services.gateway.http.server import HttpServer
+from services.gateway.library import Library
+from services.gateway.search import Searcher
+from services.gateway.servicer import SearchServicer, VideoServicer
+from services.gateway.settings import Settings
+from services.gateway.uploads import Uploads
+from services.gateway.watch import Watcher
+
+log = structlog.get_logger()
+
+_CLEANERS = 4
+
+
+async def build(settings: Settings, stack: AsyncExitStack) -> Service:
+    """Connects to what the gateway needs and gives everything that runs."""
+    database = await mongo.connect(settings, stack)
+    bus = await EventBus.connect(settings, name="gateway")
+    stack.push_async_callback(bus.close)
+    objects = ObjectStore.open(settings.object_store_url)
+    videos = VideoStore(database, bus)
+    await videos.ensure_indexes()
+
+    embedder = GrpcEmbedder.connect(settings.embedder_target)
+    stack.push_async_callback(embedder.close)
+    shards = [[GrpcShard.connect(target) for target in row] for row in settings.shard_targets]
+    for row in shards:
+        for shard in row:
+            stack.push_async_callback(shard.close)
+    directory = StaticDirectory(shards)
+
+    searcher = Searcher(
+        embedder=embedder,
+        fanout=Fanout(directory=directory),
+        shards_total=len(shards),
+        deadline_seconds=settings.search_deadline_seconds,
+        semantic_floor=settings.search_semantic_floor,
+        depth=settings.search_depth,
+        more_per_video=settings.search_more_per_video,
+        concurrency=settings.search_concurrency,
+    )
+    library = Library(videos=videos, objects=objects)
+    stack.callback(library.close)
+    uploads = Uploads(
+        media=objects,
+        videos=videos,
+        check_url=partial(urls.check_reachable, allow_private=settings.allow_private_urls),
+        max_bytes=settings.max_upload_bytes,
+        concurrency=settings.upload_concurrency,
+        idle_seconds=settings.upload_idle_seconds,
+    )
+    stack.callback(uploads.close)
+    watcher = Watcher(
+        videos=videos, feed=bus, poll_seconds=settings.watch_poll_seconds, concurrency=settings.watch_concurrency
+    )
+    sweeper = Sweeper(
+        videos,
+        bus,
+        every_seconds=settings.sweep_every_seconds,
+        owed_seconds=settings.owed_after_seconds,
+        stalled_seconds=settings.stalled_after_seconds,
+    )
+
+    serving: list[Health] = []
+    app = api.create(
+        library=library,
+        uploads=uploads,
+        watcher=watcher,
+        searcher=searcher,
+        query_max_chars=settings.search_query_max_chars,
+        checks=_checks(database, bus, embedder, directory),
+        stopping=lambda: any(not health.serving and not health.failing for health in serving),
+    )
+    _warn_if_open(settings.http_host)
+    http = HttpServer(app, host=settings.http_host, port=settings.http_port)
+
+    async def stop_watches(_: float) -> None:
+        watcher.stop()
+
+    def on_serving(grpc_port: int, health: Health) -> None:
+        serving.append(health)
+        log.info("gateway_listens", http_host=settings.http_host, http_port=http.port, grpc_port=grpc_port)
+
+    return Service(
+        servicers=[
+            (
+                video_service_pb2_grpc.add_VideoServiceServicer_to_server,
+                VideoServicer(library=library, uploads=uploads, watcher=watcher),
+                "earmark.v1.VideoService",
+            ),
+            (
+                search_service_pb2_grpc.add_SearchServiceServicer_to_server,
+                SearchServicer(
+                    searcher=searcher,
+                    query_max_chars=settings.search_query_max_chars,
+                    deadline_seconds=settings.search_deadline_seconds,
+                ),
+                "earmark.v1.SearchService",
+            ),
+        ],
+        consumers=[
+            Consumer(bus, "cleaner", Cleaner(videos=videos, objects=objects).handle, concurrency=_CLEANERS),
+            Consumer(bus, "undertaker", Undertaker(videos=videos).handle),
+            advisories(bus),
+        ],
+        tasks={
+            "http": http.run,
+            "sweeper": sweeper.run,
+            "shard-health": lambda: watch_health(directory, every_seconds=settings.health_every_seconds),
+        },
+        # Not the shards: a gateway without one still answers, and says what is missing.
+        readiness={"mongo": lambda: mongo.answers(database), "nats": _connected(bus)},
+        on_stop=[stop_watches, http.stop],
+        on_serving=on_serving,
+    )
+
+
+def _connected(bus: EventBus) -> Callable[[], Awaitable[bool]]:
+    async def check() -> bool:
+        return bus.connected
+
+    return check
+
+
+def _checks(
+    database: mongo.Database, bus: EventBus, embedder: GrpcEmbedder, directory: StaticDirectory
+) -> dict[str, Check]:
+    """What `/readyz` asks."""
+
+    async def mongo_state() -> State:
+        return State(ready=await mongo.answers(database))
+
+    async def nats_state() -> State:
+        return State(ready=bus.connected)
+
+    async def embedder_state() -> State:
+        return State(ready=await embedder.ready(timeout=1.0), detail=embedder.target)
+
+    def shard_state(shard: int) -> Check:
+        async def check() -> State:
+            replicas = directory.replicas(shard)
+            ready = [replica for replica in replicas if replica.ready and not replica.ejected]
+            return State(ready=bool(ready), detail=f"{len(ready)} of {len(replicas)} replicas")
+
+        return check
+
+    return {
+        "mongo": mongo_state,
+        "nats": nats_state,
+        "embedder": embedder_state,
+        **{f"shard {shard}": shard_state(shard) for shard in directory.shards},
+    }
+
+
+def _warn_if_open(host: str) -> None:
+    try:
+        loopback = ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        loopback = host == "localhost"
+    if not loopback:
+        log.warning(
+            "http_open_to_the_network",
+            http_host=host,
+            message="there is no access control: whoever reaches this address can search, upload and delete; "
+            "put a proxy that asks who it is in front of it, or set EARMARK_HTTP_HOST=127.0.0.1",
+        )

@@ -1,0 +1,95 @@
+"""The gateway's peers over gRPC: the embedder and the replicas of the shards."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Self
+
+import grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from earmark.internal.v1 import embedder_service_pb2 as embedder_pb
+from earmark.internal.v1 import embedder_service_pb2_grpc as embedder_grpc
+from earmark.internal.v1 import shard_service_pb2 as shard_pb
+from earmark.internal.v1 import shard_service_pb2_grpc as shard_grpc
+from services.common.rpc import connect, from_rpc
+from services.gateway.directory import StaticDirectory
+from services.gateway.search import QueryVector
+
+HEALTH_SECONDS = 1.0
+_SERVING = health_pb2.HealthCheckResponse.SERVING
+
+
+class _Peer:
+    """A channel with the health of one service behind it."""
+
+    def __init__(self, channel: grpc.aio.Channel, target: str, service: str) -> None:
+        self.target = target
+        self.channel = channel
+        self._service = service
+        self._health = health_pb2_grpc.HealthStub(channel)
+
+    async def ready(self, *, timeout: float) -> bool:
+        """Says whether the peer serves; never raises."""
+        try:
+            response = await self._health.Check(health_pb2.HealthCheckRequest(service=self._service), timeout=timeout)
+        except grpc.aio.AioRpcError:
+            return False
+        return bool(response.status == _SERVING)
+
+    async def close(self) -> None:
+        """Closes the channel."""
+        await self.channel.close(None)
+
+
+class GrpcEmbedder(_Peer):
+    """The embedder, for queries."""
+
+    @classmethod
+    def connect(cls, target: str) -> Self:
+        """Opens the channel; it connects by itself, now and again."""
+        return cls(connect(target, retry=True), target, "earmark.internal.v1.EmbedderService")
+
+    def __init__(self, channel: grpc.aio.Channel, target: str, service: str) -> None:
+        super().__init__(channel, target, service)
+        self._stub = embedder_grpc.EmbedderServiceStub(channel)  # type: ignore[no-untyped-call]  # generated
+
+    async def embed_query(self, text: str, *, timeout: float) -> QueryVector:
+        """Embeds `text` in at most `timeout` seconds. Raises EarmarkError."""
+        request = embedder_pb.EmbedRequest(texts=[text], kind=embedder_pb.TEXT_KIND_QUERY)
+        try:
+            response = await self._stub.Embed(request, timeout=timeout)
+        except grpc.aio.AioRpcError as error:
+            raise from_rpc(error, peer="embedder") from error
+        return QueryVector(response.vectors[0], response.model_revision)
+
+
+class GrpcShard(_Peer):
+    """One replica of one shard. No retry inside the channel: the fan-out asks another replica instead."""
+
+    @classmethod
+    def connect(cls, target: str) -> Self:
+        """Opens the channel; it connects by itself, now and again."""
+        return cls(connect(target), target, "earmark.internal.v1.ShardService")
+
+    def __init__(self, channel: grpc.aio.Channel, target: str, service: str) -> None:
+        super().__init__(channel, target, service)
+        self._stub = shard_grpc.ShardServiceStub(channel)  # type: ignore[no-untyped-call]  # generated
+
+    async def search(self, request: shard_pb.SearchShardRequest, *, timeout: float) -> shard_pb.SearchShardResponse:
+        """Searches, in at most `timeout` seconds. Raises EarmarkError."""
+        try:
+            response: shard_pb.SearchShardResponse = await self._stub.SearchShard(request, timeout=timeout)
+        except grpc.aio.AioRpcError as error:
+            raise from_rpc(error, peer="index shard") from error
+        return response
+
+
+async def watch_health(directory: StaticDirectory, *, every_seconds: float) -> None:
+    """Keeps `ready` of every replica true to what it says of itself, for ever."""
+    replicas = directory.all_replicas()
+    while True:
+        answers = await asyncio.gather(*(replica.client.ready(timeout=HEALTH_SECONDS) for replica in replicas))
+        for replica, ready in zip(replicas, answers, strict=True):
+            replica.ready = ready
+        await asyncio.sleep(every_seconds)

@@ -1,0 +1,1 @@
+"""HTTP surface of the gateway: routers that convert and delegate to the domain modules."""

@@ -1,0 +1,72 @@
+"""The outermost layer: measures requests, adds security headers, and lets no exception out."""
+
+from __future__ import annotations
+
+import time
+
+from prometheus_client import Histogram
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from services.common.metrics import LATENCY_SECONDS
+from services.gateway.http.errors import unexpected
+
+SECONDS = Histogram(
+    "earmark_gateway_http_request_seconds",
+    "Time to answer a request, to its first byte.",
+    ["method", "route", "code"],
+    buckets=LATENCY_SECONDS,
+)
+
+_CSP = (
+    "default-src 'self'; img-src 'self' data: blob:; media-src 'self' blob:; "
+    "object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+)
+_HEADERS = [
+    (b"content-security-policy", _CSP.encode()),
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"DENY"),
+    (b"referrer-policy", b"same-origin"),
+    (b"cross-origin-opener-policy", b"same-origin"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+    (b"permissions-policy", b"camera=(), microphone=(), geolocation=()"),
+]
+_METHODS = {"GET", "HEAD", "POST", "DELETE", "PUT", "PATCH", "OPTIONS"}
+
+
+class Edge:
+    """ASGI middleware; plain, since Starlette's own base class costs a task and two queues a request."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serves one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        started = time.perf_counter()
+        code = 0
+
+        async def sending(message: Message) -> None:
+            nonlocal code
+            if message["type"] == "http.response.start":
+                code = message["status"]
+                own = {name for name, _ in message["headers"]}
+                message["headers"] = [*message["headers"], *(header for header in _HEADERS if header[0] not in own)]
+                # A stream's length says nothing about us, so time stops at the first byte.
+                _observe(scope, code, time.perf_counter() - started)
+            await send(message)
+
+        try:
+            await self._app(scope, receive, sending)
+        except Exception as error:
+            response = unexpected(error, method=scope["method"], path=scope["path"])
+            if code:
+                raise  # the head is out: all that is left is to break off, which the client sees
+            await response(scope, receive, sending)
+
+
+def _observe(scope: Scope, code: int, seconds: float) -> None:
+    route = getattr(scope.get("route"), "path", "other")
+    method = scope["method"] if scope["method"] in _METHODS else "other"
+    SECONDS.labels(method, route, code).observe(seconds)

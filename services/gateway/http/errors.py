@@ -1,0 +1,88 @@
+"""Every error as one JSON shape: `{"error": {"code", "status", "message", "details"}}`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+import structlog
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+from ulid import ULID
+
+from services.common.errors import EarmarkError
+from services.common.rpc import DOMAIN, internal_error
+from services.gateway.faults import known
+
+log = structlog.get_logger()
+
+_STATUS_OF = {404: "NOT_FOUND", 405: "UNIMPLEMENTED", 413: "INVALID_ARGUMENT", 415: "INVALID_ARGUMENT"}
+_REASON_OF = {404: "ROUTE_NOT_FOUND", 405: "METHOD_NOT_ALLOWED"}
+_MESSAGE_OF = {
+    404: "there is nothing at this path; /docs lists what there is",
+    405: "this path does not answer this method; /docs lists what it does",
+}
+# Where Starlette says "body", people say nothing, and "query" is not part of a parameter's name.
+_PLACES = {"body", "query", "path", "header", "cookie"}
+
+
+def render(error: EarmarkError) -> Response:
+    """Gives the response that tells an error."""
+    details: list[dict[str, Any]] = [{"reason": error.reason, "domain": DOMAIN, "metadata": error.metadata}]
+    if error.field is not None:
+        details.append({"field": error.field, "description": error.message})
+    headers = {}
+    if error.retry_after_seconds is not None:
+        headers["Retry-After"] = str(max(1, round(error.retry_after_seconds)))
+    return _response(error.http_status, error.code, error.message, details, headers)
+
+
+def unexpected(error: BaseException, *, method: str, path: str) -> Response:
+    """Gives the response that tells an exception: what is known of it, or an id under which the log tells all."""
+    if (foreseen := known(error)) is not None:
+        if foreseen is not error:
+            log.warning("dependency_failed", method=method, path=path, error=repr(error))
+        return render(foreseen)
+    error_id = str(ULID())
+    log.error("request_failed", method=method, path=path, error_id=error_id, exc_info=error)
+    return render(internal_error(error_id))
+
+
+def install(app: FastAPI) -> None:
+    """Makes an application answer every error in the one shape."""
+
+    async def on_known(_: Request, error: Exception) -> Response:
+        assert isinstance(error, EarmarkError)
+        return render(error)
+
+    async def on_invalid(_: Request, error: Exception) -> Response:
+        assert isinstance(error, RequestValidationError)
+        violations = [
+            {
+                "field": ".".join(str(part) for part in problem["loc"] if part not in _PLACES) or "body",
+                "description": problem["msg"],
+            }
+            for problem in error.errors()
+        ]
+        first = violations[0]
+        message = f"{first['field']}: {first['description']}"
+        info = {"reason": "INVALID_ARGUMENT", "domain": DOMAIN, "metadata": {}}
+        return _response(400, "INVALID_ARGUMENT", message, [info, *violations], {})
+
+    async def on_http(_: Request, error: Exception) -> Response:
+        assert isinstance(error, HTTPException)
+        code = error.status_code
+        info = {"reason": _REASON_OF.get(code, "INVALID_ARGUMENT"), "domain": DOMAIN, "metadata": {}}
+        status = _STATUS_OF.get(code, "INVALID_ARGUMENT")
+        return _response(code, status, _MESSAGE_OF.get(code, str(error.detail)), [info], dict(error.headers or {}))
+
+    app.add_exception_handler(EarmarkError, on_known)
+    app.add_exception_handler(RequestValidationError, on_invalid)
+    app.add_exception_handler(HTTPException, on_http)
+
+
+def _response(code: int, status: str, message: str, details: list[dict[str, Any]], headers: dict[str, str]) -> Response:
+    body = {"error": {"code": code, "status": status, "message": message, "details": details}}
+    return Response(orjson.dumps(body), code, {**headers, "Cache-Control": "no-store"}, "application/json")

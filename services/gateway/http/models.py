@@ -1,0 +1,315 @@
+"""The shapes of the HTTP API, for its documentation; responses are written from plain dictionaries."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+VIDEO_ID = "vid_01k9zq3w5m8xa2r7t4c6y0b1ef"
+_ID = Field(examples=[VIDEO_ID])
+
+
+class _Shape(BaseModel):
+    model_config = ConfigDict(use_attribute_docstrings=True)
+
+
+class Links(_Shape):
+    """Paths of everything about a video."""
+
+    self: str = Field(examples=[f"/videos/{VIDEO_ID}"])
+    status: str
+    events: str
+    transcript: str
+    media: str
+    page: str
+
+
+class Source(_Shape):
+    """What was uploaded; all null until a URL has been fetched."""
+
+    filename: str | None = Field(examples=["talk.mp4"])
+    content_type: str | None = Field(examples=["video/mp4"])
+    bytes: int | None
+    sha256: str | None
+
+
+class Metadata(_Shape):
+    """Facts found while processing."""
+
+    uploaded_at: dt.datetime
+    processed_at: dt.datetime | None
+    language: str | None = Field(examples=["en"])
+    """ISO 639-1."""
+    asr_model: str | None
+    embedding_model: str | None
+    speaker_count: int | None
+
+
+class Progress(_Shape):
+    """How much is done, counted in slices. Seconds are of media time."""
+
+    slices_known: int
+    slicing_done: bool
+    """Whether `slices_known` is the total."""
+    slices_done: int
+    slices_failed: int
+    seconds_searchable: float
+    seconds_known: float
+    fraction: float | None
+    """0 to 1; null while the total is not known."""
+
+
+class Failure(_Shape):
+    """Why a video failed."""
+
+    stage: str
+    """fetch, slice, transcribe, embed or index."""
+    reason: str = Field(examples=["MEDIA_UNREADABLE"])
+    message: str
+    at: dt.datetime
+    slice_id: str | None
+
+
+class VideoWarning(_Shape):
+    """Something worth knowing that did not stop the processing."""
+
+    reason: str = Field(examples=["NO_SPEECH"])
+    message: str
+
+
+Status = Literal["uploaded", "processing", "ready", "failed", "deleting"]
+
+
+class Video(_Shape):
+    """A video and the state of its processing."""
+
+    video_id: str = _ID
+    title: str = Field(examples=["How bread rises"])
+    url: str | None
+    status: Status
+    duration: float | None
+    """Seconds; null until known."""
+    source: Source
+    metadata: Metadata
+    progress: Progress
+    error: Failure | None
+    warnings: list[VideoWarning]
+    revision: int
+    """Grows with every change."""
+    links: Links
+
+
+class Slice(_Shape):
+    """A few minutes of a video's audio. Times are seconds in the media."""
+
+    slice_id: str
+    start_time: float
+    end_time: float
+    state: Literal["cut", "transcribed", "embedded", "indexed", "failed"]
+    attempts: int
+
+
+class VideoState(_Shape):
+    """Where a video stands, slice by slice."""
+
+    video_id: str = _ID
+    status: Status
+    progress: Progress
+    slices: list[Slice]
+    error: Failure | None
+    warnings: list[VideoWarning]
+    duration: float | None
+    revision: int
+    links: Links
+
+
+class VideoList(_Shape):
+    """A page of videos, newest first."""
+
+    videos: list[Video]
+    next_cursor: str | None
+    """Asks for the next page; null on the last."""
+
+
+class NewVideoFromUrl(_Shape):
+    """A video to be fetched."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"url": "https://example.org/talk.mp4", "title": "How bread rises"}]},
+        use_attribute_docstrings=True,
+    )
+
+    url: str = Field(max_length=4096)
+    """http, https or s3."""
+    title: str = Field(default="", max_length=4096)
+    """The file name stands in when empty."""
+
+
+class Range(_Shape):
+    """A range of a text in Unicode code points; `end` is one past the last."""
+
+    start: int
+    end: int
+
+
+class LegScore(_Shape):
+    """What one leg said: cosine similarity or BM25, and the place in the leg's list."""
+
+    score: float
+    rank: int
+
+
+class Scores(_Shape):
+    """What each leg said; null when it did not find the chunk."""
+
+    semantic: LegScore | None
+    keyword: LegScore | None
+
+
+class HitLinks(_Shape):
+    """Where to go from a hit."""
+
+    video: str
+    media: str
+    page: str = Field(examples=[f"/v/{VIDEO_ID}?t=83"])
+
+
+class Moment(_Shape):
+    """A moment of a video that answers the query. Times are seconds in the media."""
+
+    video_id: str = _ID
+    title: str
+    language: str | None
+    chunk_id: str
+    text: str = Field(examples=["The yeast eats the sugar. That is what makes the bread rise."])
+    highlights: list[Range]
+    """Matching words."""
+    start_time: float
+    end_time: float
+    match_time: float
+    """Where to press play: the start of the best matching sentence."""
+    score: float
+    """Comparable within one answer only."""
+    scores: Scores
+    links: HitLinks
+
+
+class Hit(Moment):
+    """The best moment of a video."""
+
+    more: list[Moment]
+    """Further moments of the same video, best first."""
+
+
+class Missing(_Shape):
+    """A shard that did not answer."""
+
+    shard: int
+    reason: str = Field(examples=["UNAVAILABLE"])
+
+
+class Coverage(_Shape):
+    """What the answer covers."""
+
+    shards_total: int
+    shards_answered: int
+    complete: bool
+    """Whether every shard answered with every leg asked for."""
+    legs: list[Literal["semantic", "keyword"]]
+    embedding_model: str | None
+    missing: list[Missing]
+
+
+class Timing(_Shape):
+    """Where the time went, in milliseconds."""
+
+    total_ms: float
+    embed_ms: float
+    shards_ms: float
+    fuse_ms: float
+
+
+class SearchResults(_Shape):
+    """Best moment of each video found, best video first. There is more when `next_cursor` says so."""
+
+    query: str
+    mode: Literal["hybrid", "semantic", "keyword"]
+    hits: list[Hit]
+    next_cursor: str | None
+    coverage: Coverage
+    timing: Timing
+
+
+class Word(_Shape):
+    """A word. Times are seconds in the media."""
+
+    start: float
+    end: float
+    text: str
+    probability: float
+
+
+class Segment(_Shape):
+    """A stretch of speech. Times are seconds in the media."""
+
+    start: float
+    end: float
+    text: str
+    words: list[Word]
+    average_log_probability: float
+    no_speech_probability: float
+    compression_ratio: float
+
+
+class Transcript(_Shape):
+    """What was said, as far as it is transcribed."""
+
+    video_id: str = _ID
+    language: str | None
+    complete: bool
+    segments: list[Segment]
+
+
+class ErrorBody(_Shape):
+    """What went wrong."""
+
+    code: int = Field(examples=[404])
+    """HTTP status."""
+    status: str = Field(examples=["NOT_FOUND"])
+    """Name of the gRPC status."""
+    message: str
+    """What happened and what to do, for people."""
+    details: list[dict[str, Any]] = Field(
+        examples=[[{"reason": "VIDEO_NOT_FOUND", "domain": "earmark", "metadata": {"video_id": VIDEO_ID}}]]
+    )
+    """First the machine-readable reason; then, for a wrong field, which one and why."""
+
+
+class Error(_Shape):
+    """The shape of every error."""
+
+    error: ErrorBody
+
+
+class DependencyState(_Shape):
+    """Whether something needed answers."""
+
+    ready: bool
+    detail: str = ""
+
+
+class Readiness(_Shape):
+    """Whether searches are answered, and what each dependency says."""
+
+    ready: bool
+    checks: dict[str, DependencyState] = Field(
+        examples=[
+            {"mongo": {"ready": True}, "nats": {"ready": True}, "embedder": {"ready": True}, "shard 0": {"ready": True}}
+        ]
+    )
+
+
+ERRORS: dict[int | str, dict[str, Any]] = {"default": {"model": Error, "description": "Something went wrong."}}
+"""For the documentation of every route."""

@@ -1,0 +1,158 @@
+"""Routes of videos: in, out, and where they stand."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Annotated, Any
+
+import orjson
+from fastapi import APIRouter, Query, Request
+from starlette.responses import Response, StreamingResponse
+
+from services.common.videos.model import Video
+from services.gateway import views
+from services.gateway.http import models
+from services.gateway.http.multipart import UploadForm
+from services.gateway.http.respond import NO_STORE, json
+from services.gateway.library import Library
+from services.gateway.uploads import Uploads
+from services.gateway.watch import Watcher
+
+# Boundaries and part heads, beyond the file itself.
+_FORM_BYTES = 64 * 1024
+
+_UPLOAD_BODY: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "required": ["file"],
+                    "properties": {
+                        "file": {"type": "string", "format": "binary", "description": "Audio or video, any container."},
+                        "title": {"type": "string", "description": "The file name stands in when empty."},
+                    },
+                }
+            }
+        },
+    }
+}
+_EVENTS_RESPONSE: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": "`event: status` with a VideoState as data, now and after every change; `event: end` at last.",
+        "content": {
+            "text/event-stream": {"example": 'event: status\ndata: {"video_id": "…", "status": "processing"}\n\n'}
+        },
+    }
+}
+_TRANSCRIPT_RESPONSE: dict[int | str, dict[str, Any]] = {
+    200: {
+        "model": models.Transcript,
+        "description": "The transcript.",
+        "content": {"text/vtt": {}, "application/x-subrip": {}, "text/plain": {}},
+    }
+}
+
+
+def router(*, library: Library, uploads: Uploads, watcher: Watcher) -> APIRouter:
+    """Makes the routes."""
+    routes = APIRouter(tags=["videos"], responses=models.ERRORS)
+
+    @routes.post(
+        "/videos/upload",
+        status_code=202,
+        responses={202: {"model": models.Video}},
+        openapi_extra=_UPLOAD_BODY,
+        summary="Upload a video",
+    )
+    async def upload(request: Request) -> Response:
+        """Stores the file as it arrives and returns when it is stored; processing goes on behind it.
+
+        `curl -F title="My talk" -F file=@talk.mp4 http://localhost:8080/videos/upload`
+        """
+        if (announced := request.headers.get("content-length", "")).isdigit():
+            uploads.check_size(int(announced) - _FORM_BYTES)
+        form = UploadForm(request)
+        return _accepted(await uploads.from_stream(form.blocks(), form.details))
+
+    @routes.post("/videos", status_code=202, responses={202: {"model": models.Video}}, summary="Add a video by URL")
+    async def add(new: models.NewVideoFromUrl) -> Response:
+        """Accepts an http, https or s3 URL; it is fetched behind the answer."""
+        return _accepted(await uploads.from_url(new.url, title=new.title))
+
+    @routes.get("/videos", responses={200: {"model": models.VideoList}}, summary="List videos")
+    async def list_videos(
+        limit: Annotated[int, Query(description="1 to 200; others are brought into that range.")] = 50,
+        cursor: Annotated[str, Query(description="`next_cursor` of the page before.")] = "",
+        status: Annotated[str, Query(description="uploaded, processing, ready, failed or deleting.")] = "",
+    ) -> Response:
+        """Gives videos, newest first."""
+        page = await library.list(limit=limit, cursor=cursor, status=status)
+        return json({"videos": [views.video(video) for video in page.videos], "next_cursor": page.next_cursor or None})
+
+    @routes.get("/videos/{video_id}", responses={200: {"model": models.Video}}, summary="Get a video")
+    async def get(video_id: str) -> Response:
+        """Gives a video."""
+        return json(views.video(await library.get(video_id)))
+
+    @routes.get(
+        "/videos/{video_id}/status", responses={200: {"model": models.VideoState}}, summary="Where a video stands"
+    )
+    async def status(video_id: str) -> Response:
+        """Gives state, progress, slices and error."""
+        return json(views.status(await library.get(video_id)))
+
+    @routes.get("/videos/{video_id}/events", responses=_EVENTS_RESPONSE, summary="Follow a video")
+    async def events(video_id: str) -> Response:
+        """Sends the status now and after every change, as server-sent events, until it is ready, failed or deleted."""
+        updates = watcher.watch(video_id)
+        first = await anext(updates)  # before the head goes out: an unknown id is a 404, not a stream that ends
+        headers = {**NO_STORE, "X-Accel-Buffering": "no"}
+        return StreamingResponse(_events(watcher, first, updates), headers=headers, media_type="text/event-stream")
+
+    @routes.delete(
+        "/videos/{video_id}", status_code=202, responses={202: {"model": models.Video}}, summary="Delete a video"
+    )
+    async def delete(video_id: str) -> Response:
+        """Removes a video with all that was derived from it. Search stops finding it at once."""
+        return json(views.video(await library.delete(video_id)), 202)
+
+    @routes.post(
+        "/videos/{video_id}/retry", status_code=202, responses={202: {"model": models.Video}}, summary="Retry a video"
+    )
+    async def retry(video_id: str) -> Response:
+        """Does again what failed of a failed video, and only that."""
+        return json(views.video(await library.retry(video_id)), 202)
+
+    @routes.get("/videos/{video_id}/transcript", responses=_TRANSCRIPT_RESPONSE, summary="Get what was said")
+    async def transcript(
+        video_id: str,
+        format: Annotated[str, Query(description="json, vtt, srt or txt.")] = "json",  # noqa: A002
+    ) -> Response:
+        """Gives the transcript as far as there is one, as JSON with word times, as captions, or as text."""
+        found = await library.transcript(video_id, format)
+        headers = {**NO_STORE, "X-Earmark-Complete": str(found.complete).lower()}
+        return Response(found.body, headers=headers, media_type=found.media_type)
+
+    return routes
+
+
+def _accepted(video: Video) -> Response:
+    return json(views.video(video), 202, {"Location": f"/videos/{video.video_id}"})
+
+
+async def _events(watcher: Watcher, first: Video | None, updates: AsyncIterator[Video | None]) -> AsyncIterator[bytes]:
+    yield b"retry: 2000\n\n" + _event(first)
+    async for video in updates:
+        yield _event(video)
+    # While the gateway stops nothing has ended: without this event the client goes on with another gateway.
+    if not watcher.stopped:
+        yield b"event: end\ndata: {}\n\n"
+
+
+def _event(video: Video | None) -> bytes:
+    if video is None:
+        return b": still here\n\n"
+    state = orjson.dumps(views.status(video), option=orjson.OPT_UTC_Z)
+    return b"event: status\nid: %d\ndata: %s\n\n" % (video.revision, state)

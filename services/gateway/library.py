@@ -1,0 +1,237 @@
+"""The videos there are: looked at, listed, tried again, taken out; their transcripts and their media."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Protocol
+
+import orjson
+
+from services.common.errors import InvalidArgument, NotFound, ObjectNotFound, VideoNotFound
+from services.common.executor import BoundedExecutor
+from services.common.ids import is_video_id
+from services.common.objects import media_key, transcript_key
+from services.common.transcript import SliceTranscript
+from services.common.videos.model import SliceState, Video, VideoStatus
+from services.gateway import captions
+from services.gateway.captions import CaptionFormat
+from services.gateway.cursor import decode_position, encode_position, fingerprint
+
+DEFAULT_LIMIT = 50
+MAX_LIMIT = 200
+_FETCHES = 8
+_SPOKEN = {SliceState.TRANSCRIBED, SliceState.EMBEDDED, SliceState.INDEXED}
+_OVER = {VideoStatus.READY, VideoStatus.FAILED}
+
+
+class Videos(Protocol):
+    """The documents."""
+
+    async def get(self, video_id: str) -> Video:
+        """Gives a video. Raises VideoNotFound."""
+        ...
+
+    async def page(
+        self, *, limit: int, before: tuple[dt.datetime, str] | None = None, status: VideoStatus | None = None
+    ) -> list[Video]:
+        """Gives up to `limit` videos, newest first."""
+        ...
+
+    async def retry(self, video_id: str) -> Video:
+        """Does again what failed. Raises VideoNotFound, FailedPrecondition."""
+        ...
+
+    async def mark_deleting(self, video_id: str) -> Video:
+        """Marks a video for removal. Raises VideoNotFound."""
+        ...
+
+
+class Objects(Protocol):
+    """The bytes."""
+
+    async def get(self, key: str) -> bytes:
+        """Gives a whole object. Raises ObjectNotFound."""
+        ...
+
+    async def size(self, key: str) -> int:
+        """Gives the size of an object in bytes. Raises ObjectNotFound."""
+        ...
+
+    def stream(self, key: str, start: int = 0, end: int | None = None) -> AsyncIterator[bytes]:
+        """Gives the bytes `start` to `end` (exclusive). Raises ObjectNotFound."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class VideoPage:
+    """Videos of a list, and the cursor behind them (empty on the last page)."""
+
+    videos: list[Video]
+    next_cursor: str
+
+
+@dataclass(frozen=True, slots=True)
+class Transcript:
+    """A transcript in one of its forms."""
+
+    body: bytes
+    media_type: str
+    complete: bool
+    """Whether everything that was said is in it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Media:
+    """Stored media, as it can be served."""
+
+    video: Video
+    size: int
+    """Bytes."""
+
+
+class Library:
+    """What the outside can do with videos, over HTTP and gRPC alike."""
+
+    def __init__(self, *, videos: Videos, objects: Objects) -> None:
+        self._videos = videos
+        self._objects = objects
+        # Reading the words of a video of hours takes long enough to be felt in a search.
+        self._reading = BoundedExecutor("transcripts", threads=1, queue=64)
+
+    def close(self) -> None:
+        """Ends the thread."""
+        self._reading.close()
+
+    async def get(self, video_id: str) -> Video:
+        """Gives a video. Raises VideoNotFound."""
+        return await self._videos.get(_checked(video_id))
+
+    async def list(self, *, limit: int = 0, cursor: str = "", status: str = "") -> VideoPage:
+        """Gives a page of videos, newest first.
+
+        Args:
+            limit: Videos at most; brought into 1 to 200 (0 means 50).
+            cursor: `next_cursor` of the page before.
+            status: Only videos in this state; empty means any.
+
+        Raises:
+            InvalidArgument: The cursor or the status is wrong.
+        """
+        try:
+            wanted = VideoStatus(status) if status else None
+        except ValueError:
+            allowed = ", ".join(VideoStatus)
+            raise InvalidArgument(f"status {status[:32]!r} is not one of {allowed}", field="status") from None
+        limit = min(limit, MAX_LIMIT) if limit > 0 else DEFAULT_LIMIT
+        bound = fingerprint("videos", status)
+        before = _position(decode_position(cursor, bound))
+        videos = await self._videos.page(limit=limit + 1, before=before, status=wanted)
+        page = videos[:limit]
+        if len(videos) <= limit:
+            return VideoPage(page, "")
+        last = page[-1]
+        position = f"{last.metadata.uploaded_at.isoformat()} {last.video_id}"
+        return VideoPage(page, encode_position(position, bound))
+
+    async def delete(self, video_id: str) -> Video:
+        """Marks a video for removal; the cleaner does the rest. Raises VideoNotFound."""
+        return await self._videos.mark_deleting(_checked(video_id))
+
+    async def retry(self, video_id: str) -> Video:
+        """Does again what failed of a video. Raises VideoNotFound, FailedPrecondition when it has not failed."""
+        return await self._videos.retry(_checked(video_id))
+
+    async def transcript(self, video_id: str, form: str) -> Transcript:
+        """Gives what was said, as far as it is transcribed.
+
+        Args:
+            video_id: The video.
+            form: json, vtt, srt or txt.
+
+        Raises:
+            VideoNotFound: There is no such video.
+            InvalidArgument: There is no such form.
+        """
+        try:
+            chosen = CaptionFormat(form or CaptionFormat.JSON)
+        except ValueError:
+            allowed = ", ".join(CaptionFormat)
+            raise InvalidArgument(f"format {form[:32]!r} is not one of {allowed}", field="format") from None
+        video = await self._present(video_id)
+        spoken = [part for part in video.slices if part.state in _SPOKEN or video.status in _OVER]
+        fetching = asyncio.Semaphore(_FETCHES)
+
+        async def fetch(slice_id: str) -> bytes | None:
+            async with fetching:
+                try:
+                    return await self._objects.get(transcript_key(video.video_id, slice_id))
+                except ObjectNotFound:  # failed before it was transcribed, or deleted meanwhile
+                    return None
+
+        stored = await asyncio.gather(*(fetch(part.slice_id) for part in spoken))
+        found = [data for data in stored if data is not None]
+        complete = video.slicing_done and len(found) == len(video.slices)
+        body = await self._reading.run(_written, chosen, video, found, complete)
+        return Transcript(body, captions.MEDIA_TYPES[chosen], complete)
+
+    async def media(self, video_id: str) -> Media:
+        """Says what media is stored for a video.
+
+        Raises:
+            VideoNotFound: There is no such video.
+            NotFound: Its media is not stored: it is still to be fetched from its URL.
+        """
+        video = await self._present(video_id)
+        try:
+            return Media(video, await self._objects.size(media_key(video.video_id)))
+        except ObjectNotFound:
+            raise NotFound(
+                f"the media of {video.video_id} is not stored (yet); look at its status",
+                reason="MEDIA_NOT_STORED",
+                metadata={"video_id": video.video_id},
+            ) from None
+
+    def media_bytes(self, video_id: str, start: int, end: int) -> AsyncIterator[bytes]:
+        """Gives the bytes `start` to `end` (exclusive) of a video's media, in blocks."""
+        return self._objects.stream(media_key(video_id), start, end)
+
+    async def _present(self, video_id: str) -> Video:
+        """Gives a video that is not being deleted."""
+        video = await self.get(video_id)
+        if video.status is VideoStatus.DELETING:
+            raise VideoNotFound(video_id)
+        return video
+
+
+def _checked(video_id: str) -> str:
+    """An id of another form is of no video, and need not be looked for."""
+    if not is_video_id(video_id):
+        raise VideoNotFound(video_id)
+    return video_id
+
+
+def _position(text: str) -> tuple[dt.datetime, str] | None:
+    if not text:
+        return None
+    at, _, video_id = text.partition(" ")
+    try:
+        return dt.datetime.fromisoformat(at), _checked(video_id)
+    except (ValueError, VideoNotFound):
+        raise InvalidArgument("the cursor is not one of ours; leave it out to begin again", field="cursor") from None
+
+
+def _written(form: CaptionFormat, video: Video, stored: list[bytes], complete: bool) -> bytes:
+    transcripts = [SliceTranscript.from_bytes(data) for data in stored]
+    language = video.metadata.language
+    match form:
+        case CaptionFormat.JSON:
+            return orjson.dumps(captions.to_json(video.video_id, transcripts, language=language, complete=complete))
+        case CaptionFormat.VTT:
+            return captions.to_vtt(transcripts, language=language).encode()
+        case CaptionFormat.SRT:
+            return captions.to_srt(transcripts).encode()
+        case CaptionFormat.TXT:
+            return captions.to_txt(transcripts).encode()

@@ -1,0 +1,155 @@
+"""What the gRPC API shows: the domain's objects as messages of `earmark.v1`."""
+
+from __future__ import annotations
+
+import datetime as dt
+
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from earmark.v1 import search_service_pb2 as search_pb
+from earmark.v1 import video_pb2 as video_pb
+from services.common.videos.model import SliceState, Video, VideoStatus
+from services.gateway.ranking import LegScore
+from services.gateway.search import Hit, SearchAnswer, SearchMode
+
+STATES = {
+    VideoStatus.UPLOADED: video_pb.VIDEO_STATE_UPLOADED,
+    VideoStatus.PROCESSING: video_pb.VIDEO_STATE_PROCESSING,
+    VideoStatus.READY: video_pb.VIDEO_STATE_READY,
+    VideoStatus.FAILED: video_pb.VIDEO_STATE_FAILED,
+    VideoStatus.DELETING: video_pb.VIDEO_STATE_DELETING,
+}
+SLICE_STATES = {
+    SliceState.CUT: video_pb.SLICE_STATE_CUT,
+    SliceState.TRANSCRIBED: video_pb.SLICE_STATE_TRANSCRIBED,
+    SliceState.EMBEDDED: video_pb.SLICE_STATE_EMBEDDED,
+    SliceState.INDEXED: video_pb.SLICE_STATE_INDEXED,
+    SliceState.FAILED: video_pb.SLICE_STATE_FAILED,
+}
+MODES = {
+    search_pb.SEARCH_MODE_UNSPECIFIED: "",
+    search_pb.SEARCH_MODE_HYBRID: SearchMode.HYBRID.value,
+    search_pb.SEARCH_MODE_SEMANTIC: SearchMode.SEMANTIC.value,
+    search_pb.SEARCH_MODE_KEYWORD: SearchMode.KEYWORD.value,
+}
+
+
+def video(shown: Video, *, slices: bool = True) -> video_pb.Video:
+    """Gives a video, with its slices unless told otherwise."""
+    progress = shown.progress
+    meta = shown.metadata
+    message = video_pb.Video(
+        video_id=shown.video_id,
+        title=shown.title,
+        url=shown.url or "",
+        state=STATES[shown.status],
+        duration=None if shown.duration is None else _duration(shown.duration),
+        progress=video_pb.VideoProgress(
+            slices_known=progress.slices_known,
+            slicing_done=progress.slicing_done,
+            slices_done=progress.slices_done,
+            slices_failed=progress.slices_failed,
+            searchable_duration=_duration(progress.seconds_searchable),
+            known_duration=_duration(progress.seconds_known),
+        ),
+        metadata=video_pb.VideoMetadata(
+            uploaded_at=_timestamp(meta.uploaded_at),
+            processed_at=_timestamp(meta.processed_at) if meta.processed_at else None,
+            language=meta.language or "",
+            asr_model=meta.asr_model or "",
+            embedding_model=meta.embedding_model or "",
+            speaker_count=meta.speaker_count or 0,
+        ),
+        warnings=[video_pb.VideoWarning(reason=warning.reason, message=warning.message) for warning in shown.warnings],
+        revision=shown.revision,
+    )
+    if slices:
+        message.progress.slices.extend(
+            video_pb.Slice(
+                slice_id=part.slice_id,
+                start_offset=_duration(part.start_time),
+                end_offset=_duration(part.end_time),
+                state=SLICE_STATES[part.state],
+                attempts=part.attempts,
+            )
+            for part in shown.slices
+        )
+    if (source := shown.source) is not None:
+        message.source.CopyFrom(
+            video_pb.MediaSource(
+                filename=source.filename,
+                content_type=source.content_type,
+                size_bytes=source.bytes,
+                sha256=source.sha256,
+            )
+        )
+    if (failure := shown.error) is not None:
+        message.error.CopyFrom(
+            video_pb.VideoError(
+                stage=failure.stage,
+                reason=failure.reason,
+                message=failure.message,
+                at=_timestamp(failure.at),
+                slice_id=failure.slice_id or "",
+            )
+        )
+    return message
+
+
+def search(answer: SearchAnswer) -> search_pb.SearchResponse:
+    """Gives the answer to a search."""
+    coverage, timing = answer.coverage, answer.timing
+    return search_pb.SearchResponse(
+        hits=[_hit(hit) for hit in answer.hits],
+        next_page_token=answer.next_cursor,
+        coverage=search_pb.SearchCoverage(
+            shards_total=coverage.shards_total,
+            shards_answered=coverage.shards_answered,
+            complete=coverage.complete,
+            legs=coverage.legs,
+            embedding_model=coverage.embedding_model,
+            missing=[
+                search_pb.MissingShard(shard=missing.shard, reason=missing.reason) for missing in coverage.missing
+            ],
+        ),
+        timing=search_pb.SearchTiming(
+            total=_duration(timing.total),
+            embed=_duration(timing.embed),
+            shards=_duration(timing.shards),
+            fuse=_duration(timing.fuse),
+        ),
+    )
+
+
+def _hit(hit: Hit) -> search_pb.SearchHit:
+    return search_pb.SearchHit(
+        video_id=hit.video_id,
+        title=hit.title,
+        language=hit.language,
+        chunk_id=hit.chunk_id,
+        text=hit.text,
+        highlights=[search_pb.TextRange(start=start, end=end) for start, end in hit.highlights],
+        start_offset=_duration(hit.start_time),
+        end_offset=_duration(hit.end_time),
+        match_offset=_duration(hit.match_time),
+        score=hit.score,
+        semantic=_leg(hit.semantic),
+        keyword=_leg(hit.keyword),
+        more=[_hit(further) for further in hit.more],
+    )
+
+
+def _leg(score: LegScore | None) -> search_pb.LegScore | None:
+    return search_pb.LegScore(score=score.score, rank=score.rank) if score else None
+
+
+def _duration(seconds: float) -> Duration:
+    whole, nanos = divmod(round(seconds * 1e9), 1_000_000_000)
+    return Duration(seconds=whole, nanos=nanos)
+
+
+def _timestamp(at: dt.datetime) -> Timestamp:
+    stamp = Timestamp()
+    stamp.FromDatetime(at)
+    return stamp

@@ -1,0 +1,106 @@
+"""From the shards' lists to one answer: global ranks, reciprocal rank fusion, grouping by video."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from earmark.internal.v1 import shard_service_pb2 as pb
+
+RRF_K = 60
+"""The constant of reciprocal rank fusion, score = Σ 1 / (k + rank). 60 is the value of Cormack, Clarke and Büttcher,
+"Reciprocal Rank Fusion outperforms Condorcet and individual Rank Learning Methods", SIGIR 2009."""
+
+
+@dataclass(frozen=True, slots=True)
+class LegScore:
+    """What one leg says of a chunk."""
+
+    score: float
+    """Cosine similarity or BM25."""
+    rank: int
+    """Position in the leg's list over all shards, from 1."""
+
+
+@dataclass(slots=True)
+class RankedHit:
+    """A chunk with its place in each leg."""
+
+    chunk: pb.Chunk
+    score: float = 0.0
+    """Fused score; comparable within one answer only."""
+    semantic: LegScore | None = None
+    keyword: LegScore | None = None
+
+
+@dataclass(slots=True)
+class VideoHits:
+    """The moments of one video, best first."""
+
+    video_id: str
+    best: RankedHit
+    more: list[RankedHit] = field(default_factory=list)
+
+
+def fuse(responses: Iterable[pb.SearchShardResponse], *, semantic_floor: float) -> list[RankedHit]:
+    """Merges the shards' hits into one list, best first.
+
+    Each leg is ranked over all shards first: a shard's own ranks say nothing about another's. BM25 scores of two
+    shards are compared as they are, which holds as long as videos fall into shards evenly.
+
+    Args:
+        responses: Answers of the shards. A chunk that two shards hold (while a slot moves) counts once.
+        semantic_floor: Cosine similarity below which the dense leg found nothing; the nearest of all chunks is
+            still near to nothing when the query is gibberish.
+
+    Returns:
+        Chunks found by a leg, by fused score, then cosine, then id, so that the order is always the same.
+    """
+    semantic: dict[str, tuple[float, pb.Chunk]] = {}
+    keyword: dict[str, tuple[float, pb.Chunk]] = {}
+    for response in responses:
+        for hit in response.hits:
+            chunk = hit.chunk
+            chunk_id = chunk.chunk_id
+            if hit.HasField("semantic_score"):
+                score = hit.semantic_score
+                if score >= semantic_floor and (chunk_id not in semantic or semantic[chunk_id][0] < score):
+                    semantic[chunk_id] = (score, chunk)
+            if hit.HasField("keyword_score"):
+                score = hit.keyword_score
+                if chunk_id not in keyword or keyword[chunk_id][0] < score:
+                    keyword[chunk_id] = (score, chunk)
+
+    hits: dict[str, RankedHit] = {}
+    for rank, chunk_id in enumerate(_by_score(semantic), start=1):
+        score, chunk = semantic[chunk_id]
+        hits[chunk_id] = RankedHit(chunk, 1.0 / (RRF_K + rank), semantic=LegScore(score, rank))
+    for rank, chunk_id in enumerate(_by_score(keyword), start=1):
+        score, chunk = keyword[chunk_id]
+        ranked = hits.get(chunk_id)
+        if ranked is None:
+            ranked = hits[chunk_id] = RankedHit(chunk)
+        ranked.score += 1.0 / (RRF_K + rank)
+        ranked.keyword = LegScore(score, rank)
+    return [hits[chunk_id] for chunk_id in sorted(hits, key=lambda chunk_id: _order(chunk_id, hits[chunk_id]))]
+
+
+def group(hits: Sequence[RankedHit], *, more: int) -> list[VideoHits]:
+    """Groups hits by video: videos by their best moment, in each up to `more` further moments."""
+    videos: dict[str, VideoHits] = {}
+    for hit in hits:
+        video_id = hit.chunk.video_id
+        video = videos.get(video_id)
+        if video is None:
+            videos[video_id] = VideoHits(video_id, hit)
+        elif len(video.more) < more:
+            video.more.append(hit)
+    return list(videos.values())
+
+
+def _by_score(found: dict[str, tuple[float, pb.Chunk]]) -> list[str]:
+    return sorted(found, key=lambda chunk_id: (-found[chunk_id][0], chunk_id))
+
+
+def _order(chunk_id: str, hit: RankedHit) -> tuple[float, float, str]:
+    return (-hit.score, -hit.semantic.score if hit.semantic else 0.0, chunk_id)

@@ -1,0 +1,158 @@
+"""The public gRPC services, over the same domain code as the HTTP routes."""
+
+# ruff: noqa: N802, ARG002  (names and arguments of the methods are the protocol's)
+
+from __future__ import annotations
+
+import functools
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+import grpc
+
+from earmark.v1 import search_service_pb2 as search_pb
+from earmark.v1 import search_service_pb2_grpc as search_grpc
+from earmark.v1 import video_service_pb2 as pb
+from earmark.v1 import video_service_pb2_grpc as video_grpc
+from services.common.errors import InvalidArgument, Unavailable
+from services.common.rpc import budget
+from services.gateway import messages
+from services.gateway.faults import known
+from services.gateway.library import Library
+from services.gateway.search import Searcher, SearchQuery
+from services.gateway.uploads import Details, Uploads
+from services.gateway.watch import Watcher
+
+T = TypeVar("T")
+Context = grpc.aio.ServicerContext[Any, Any]
+
+# The domain names fields as the HTTP API does.
+_FIELDS = {
+    "q": "query",
+    "cursor": "page_token",
+    "video_id": "video_ids",
+    "status": "state",
+    "file": "data",
+    "url": "video.uri",
+}
+_STATUS_OF = {state: status.value for status, state in messages.STATES.items()}
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """Tells errors in the terms of the protocol."""
+    try:
+        yield
+    except Exception as error:
+        told = known(error)
+        if told is None:
+            raise
+        if told.field in _FIELDS:
+            told.field = _FIELDS[told.field]
+        if told is error:
+            raise
+        raise told from error
+
+
+def _unary(call: Callable[..., Awaitable[T]]) -> Callable[..., Awaitable[T]]:
+    @functools.wraps(call)
+    async def wrapped(self: object, request: Any, context: Context) -> T:
+        with _told():
+            return await call(self, request, context)
+
+    return wrapped
+
+
+class VideoServicer(video_grpc.VideoServiceServicer):
+    """Videos: put in, looked at, taken out."""
+
+    def __init__(self, *, library: Library, uploads: Uploads, watcher: Watcher) -> None:
+        self._library = library
+        self._uploads = uploads
+        self._watcher = watcher
+
+    @_unary
+    async def CreateVideo(
+        self, request_iterator: AsyncIterator[pb.CreateVideoRequest], context: Context
+    ) -> pb.CreateVideoResponse:
+        """Creates a video from bytes streamed by the client, or from a URI."""
+        first = await anext(aiter(request_iterator), None)
+        if first is None or first.WhichOneof("part") != "video":
+            raise InvalidArgument("the first message must say what the video is", field="video")
+        new = first.video
+        if new.uri:
+            if await anext(aiter(request_iterator), None) is not None:
+                raise InvalidArgument("data follows although a URI is given; give one of them", field="data")
+            return pb.CreateVideoResponse(video=messages.video(await self._uploads.from_url(new.uri, title=new.title)))
+        details = Details(title=new.title, filename=new.filename, content_type=new.content_type)
+        video = await self._uploads.from_stream(_data(request_iterator), lambda: details)
+        return pb.CreateVideoResponse(video=messages.video(video))
+
+    @_unary
+    async def GetVideo(self, request: pb.GetVideoRequest, context: Context) -> pb.GetVideoResponse:
+        """Gives one video."""
+        return pb.GetVideoResponse(video=messages.video(await self._library.get(request.video_id)))
+
+    @_unary
+    async def ListVideos(self, request: pb.ListVideosRequest, context: Context) -> pb.ListVideosResponse:
+        """Lists videos, newest first."""
+        if request.state and request.state not in _STATUS_OF:
+            raise InvalidArgument(f"there is no state {request.state}", field="state")
+        page = await self._library.list(
+            limit=request.page_size, cursor=request.page_token, status=_STATUS_OF.get(request.state, "")
+        )
+        videos = [messages.video(video, slices=False) for video in page.videos]
+        return pb.ListVideosResponse(videos=videos, next_page_token=page.next_cursor)
+
+    @_unary
+    async def DeleteVideo(self, request: pb.DeleteVideoRequest, context: Context) -> pb.DeleteVideoResponse:
+        """Deletes a video with all that was derived from it."""
+        return pb.DeleteVideoResponse(video=messages.video(await self._library.delete(request.video_id)))
+
+    @_unary
+    async def RetryVideo(self, request: pb.RetryVideoRequest, context: Context) -> pb.RetryVideoResponse:
+        """Does again what failed of a failed video."""
+        return pb.RetryVideoResponse(video=messages.video(await self._library.retry(request.video_id)))
+
+    async def WatchVideo(self, request: pb.WatchVideoRequest, context: Context) -> AsyncIterator[pb.WatchVideoResponse]:
+        """Sends the video now and after every change."""
+        with _told():
+            async for video in self._watcher.watch(request.video_id):
+                if video is not None:
+                    yield pb.WatchVideoResponse(video=messages.video(video))
+        if self._watcher.stopped:
+            raise Unavailable("the gateway stops; watch again", retry_after_seconds=1)
+
+
+class SearchServicer(search_grpc.SearchServiceServicer):
+    """Finds the moment something was said."""
+
+    def __init__(self, *, searcher: Searcher, query_max_chars: int, deadline_seconds: float) -> None:
+        self._searcher = searcher
+        self._query_max_chars = query_max_chars
+        self._deadline_seconds = deadline_seconds
+
+    @_unary
+    async def Search(self, request: search_pb.SearchRequest, context: Context) -> search_pb.SearchResponse:
+        """Searches all speech."""
+        if request.mode not in messages.MODES:
+            raise InvalidArgument(f"there is no mode {request.mode}", field="mode")
+        query = SearchQuery.of(
+            request.query,
+            max_chars=self._query_max_chars,
+            limit=request.page_size,
+            mode=messages.MODES[request.mode],
+            video_ids=request.video_ids,
+            language=request.language,
+            cursor=request.page_token,
+        )
+        timeout = budget(context, own=self._deadline_seconds)
+        return messages.search(await self._searcher.search(query, timeout=timeout))
+
+
+async def _data(requests: AsyncIterator[pb.CreateVideoRequest]) -> AsyncIterator[bytes]:
+    async for request in requests:
+        if request.WhichOneof("part") != "data":
+            raise InvalidArgument("only data may follow the first message", field="data")
+        yield request.data

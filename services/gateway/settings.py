@@ -1,0 +1,105 @@
+"""Settings of the gateway."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Annotated, Any
+
+from pydantic import Field, field_validator
+from pydantic_settings import NoDecode
+
+from services.common.settings import CommonSettings
+
+_NAMED_TARGET = re.compile(r"s(\d+)r(\d+)=(\S+)")
+
+
+class Settings(CommonSettings):
+    """Read from `EARMARK_…`."""
+
+    http_host: str = "127.0.0.1"
+    """Address the HTTP server listens on. There is no access control yet: think before naming another one."""
+    http_port: int = Field(default=8080, ge=0, le=65535)
+    """Port of the HTTP server; 0 takes a free one."""
+    grpc_port: int = Field(default=50050, ge=0, le=65535)
+    """Port of the gRPC server; 0 takes a free one."""
+    embedder_target: str = "127.0.0.1:50052"
+    """Where the embedder is; `dns:///name:port` spreads calls over all its addresses."""
+    shard_targets: Annotated[list[list[str]], NoDecode] = Field(default=[["127.0.0.1:50053"]], min_length=1)
+    """Where the index is: a list with, for each shard, the list of its replicas, as JSON
+    (`[["a:1","b:1"],["c:1"]]`) or named (`s0r0=a:1,s0r1=b:1,s1r0=c:1`)."""
+    health_every_seconds: float = Field(default=0.5, gt=0, le=60)
+    """Time between two looks at the health of the shards."""
+    search_deadline_seconds: float = Field(default=3.0, gt=0, le=60)
+    """Time a search may take; a shard that has not answered by then is reported missing."""
+    search_query_max_chars: int = Field(default=1000, ge=1, le=8000)
+    """Length limit of a query, in characters."""
+    search_semantic_floor: float = Field(default=0.18, ge=-1, le=1)
+    """Cosine similarity below which a chunk does not count as found by meaning. Depends on the embedding model."""
+    search_depth: int = Field(default=50, ge=1, le=1000)
+    """Chunks asked of each shard and leg for a first page."""
+    search_more_per_video: int = Field(default=4, ge=0, le=50)
+    """Further moments given of each video found."""
+    search_concurrency: int = Field(default=256, ge=1, le=10_000)
+    """Searches under way at once; one more is refused."""
+    max_upload_bytes: int = Field(default=8 * 2**30, ge=1)
+    """Size limit of one upload, in bytes."""
+    upload_concurrency: int = Field(default=16, ge=1, le=1000)
+    """Uploads under way at once; one more is refused."""
+    upload_idle_seconds: float = Field(default=60, gt=0, le=3600)
+    """Time without a byte after which an upload is given up."""
+    allow_private_urls: bool = False
+    """Whether URLs may point at private and loopback addresses."""
+    watch_poll_seconds: float = Field(default=2.0, gt=0, le=60)
+    """Time after which a watched video is looked at even when no event came."""
+    watch_concurrency: int = Field(default=1000, ge=1, le=100_000)
+    """Watches under way at once; one more is refused."""
+    sweep_every_seconds: float = Field(default=10, gt=0, le=3600)
+    """Time between two looks for events that stayed owed and for stalled videos."""
+    owed_after_seconds: float = Field(default=10, gt=0, le=3600)
+    """Age from which an event counts as forgotten."""
+    stalled_after_seconds: float = Field(default=120, gt=0, le=86_400)
+    """Time without a change after which a video on its way is looked at."""
+
+    @field_validator("shard_targets", mode="before")
+    @classmethod
+    def _parse_targets(cls, value: Any) -> Any:
+        if not isinstance(value, str):
+            return value
+        if value.lstrip().startswith("["):
+            return json.loads(value)
+        return parse_named_targets(value)
+
+    @field_validator("shard_targets")
+    @classmethod
+    def _no_empty_shard(cls, value: list[list[str]]) -> list[list[str]]:
+        for shard, replicas in enumerate(value):
+            if not replicas or not all(replicas):
+                raise ValueError(f"shard {shard} has no replica, or one without a target")
+        return value
+
+
+def parse_named_targets(text: str) -> list[list[str]]:
+    """Reads `s0r0=host:port,s1r0=host:port`.
+
+    Returns:
+        For each shard the targets of its replicas, in order of their numbers.
+
+    Raises:
+        ValueError: It is of another form, or a shard or replica is missing or named twice.
+    """
+    named: dict[tuple[int, int], str] = {}
+    for part in filter(None, re.split(r"[,\s]+", text)):
+        match = _NAMED_TARGET.fullmatch(part)
+        if match is None:
+            raise ValueError(f"{part!r} is not of the form s<shard>r<replica>=<host:port>")
+        key = int(match[1]), int(match[2])
+        if key in named:
+            raise ValueError(f"s{key[0]}r{key[1]} is named twice")
+        named[key] = match[3]
+    shards = 1 + max((shard for shard, _ in named), default=-1)
+    rows = [[named[key] for key in sorted(named) if key[0] == shard] for shard in range(shards)]
+    for shard, row in enumerate(rows):
+        if not row:
+            raise ValueError(f"shard {shard} has no replica")
+    return rows

@@ -1,0 +1,168 @@
+"""What the HTTP API shows, as plain dictionaries: nothing is validated on the way out, so that it stays quick."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from services.common.videos.model import Failure, Progress, Slice, Source, Video
+from services.gateway.ranking import LegScore
+from services.gateway.search import Hit, SearchAnswer
+
+Json = dict[str, Any]
+
+
+def video(shown: Video) -> Json:
+    """Gives a video, without its slices."""
+    meta = shown.metadata
+    return {
+        "video_id": shown.video_id,
+        "title": shown.title,
+        "url": shown.url,
+        "status": shown.status.value,
+        "duration": shown.duration,
+        "source": _source(shown.source),
+        "metadata": {
+            "uploaded_at": meta.uploaded_at,
+            "processed_at": meta.processed_at,
+            "language": meta.language,
+            "asr_model": meta.asr_model,
+            "embedding_model": meta.embedding_model,
+            "speaker_count": meta.speaker_count,
+        },
+        "progress": _progress(shown.progress),
+        "error": _failure(shown.error),
+        "warnings": _warnings(shown),
+        "revision": shown.revision,
+        "links": links(shown.video_id),
+    }
+
+
+def status(shown: Video) -> Json:
+    """Gives where a video stands, slice by slice."""
+    return {
+        "video_id": shown.video_id,
+        "status": shown.status.value,
+        "progress": _progress(shown.progress),
+        "slices": [_slice(part) for part in shown.slices],
+        "error": _failure(shown.error),
+        "warnings": _warnings(shown),
+        "duration": shown.duration,
+        "revision": shown.revision,
+        "links": links(shown.video_id),
+    }
+
+
+def links(video_id: str) -> Json:
+    """Gives the paths of everything about a video."""
+    path = f"/videos/{video_id}"
+    return {
+        "self": path,
+        "status": f"{path}/status",
+        "events": f"{path}/events",
+        "transcript": f"{path}/transcript",
+        "media": f"{path}/media",
+        "page": f"/v/{video_id}",
+    }
+
+
+def search(answer: SearchAnswer) -> Json:
+    """Gives the answer to a search."""
+    coverage, timing = answer.coverage, answer.timing
+    return {
+        "query": answer.query,
+        "mode": answer.mode.value,
+        "hits": [{**_hit(hit), "more": [_hit(further) for further in hit.more]} for hit in answer.hits],
+        "next_cursor": answer.next_cursor or None,
+        "coverage": {
+            "shards_total": coverage.shards_total,
+            "shards_answered": coverage.shards_answered,
+            "complete": coverage.complete,
+            "legs": coverage.legs,
+            "embedding_model": coverage.embedding_model or None,
+            "missing": [{"shard": missing.shard, "reason": missing.reason} for missing in coverage.missing],
+        },
+        "timing": {
+            "total_ms": _ms(timing.total),
+            "embed_ms": _ms(timing.embed),
+            "shards_ms": _ms(timing.shards),
+            "fuse_ms": _ms(timing.fuse),
+        },
+    }
+
+
+def _hit(hit: Hit) -> Json:
+    path = f"/videos/{hit.video_id}"
+    return {
+        "video_id": hit.video_id,
+        "title": hit.title,
+        "language": hit.language or None,
+        "chunk_id": hit.chunk_id,
+        "text": hit.text,
+        "highlights": [{"start": start, "end": end} for start, end in hit.highlights],
+        "start_time": round(hit.start_time, 3),
+        "end_time": round(hit.end_time, 3),
+        "match_time": round(hit.match_time, 3),
+        "score": hit.score,
+        "scores": {"semantic": _leg(hit.semantic), "keyword": _leg(hit.keyword)},
+        "links": {
+            "video": path,
+            "media": f"{path}/media#t={hit.match_time:.1f}",
+            "page": f"/v/{hit.video_id}?t={int(hit.match_time)}",
+        },
+    }
+
+
+def _leg(score: LegScore | None) -> Json | None:
+    return {"score": round(score.score, 4), "rank": score.rank} if score else None
+
+
+def _source(source: Source | None) -> Json:
+    """Gives what was uploaded; before a URL is fetched nothing is known of it."""
+    return {
+        "filename": source.filename if source else None,
+        "content_type": source.content_type if source else None,
+        "bytes": source.bytes if source else None,
+        "sha256": source.sha256 if source else None,
+    }
+
+
+def _progress(progress: Progress) -> Json:
+    return {
+        "slices_known": progress.slices_known,
+        "slicing_done": progress.slicing_done,
+        "slices_done": progress.slices_done,
+        "slices_failed": progress.slices_failed,
+        "seconds_searchable": round(progress.seconds_searchable, 3),
+        "seconds_known": round(progress.seconds_known, 3),
+        "fraction": progress.fraction,
+    }
+
+
+def _slice(part: Slice) -> Json:
+    return {
+        "slice_id": part.slice_id,
+        "start_time": part.start_time,
+        "end_time": part.end_time,
+        "state": part.state.value,
+        "attempts": part.attempts,
+    }
+
+
+def _failure(failure: Failure | None) -> Json | None:
+    if failure is None:
+        return None
+    return {
+        "stage": failure.stage,
+        "reason": failure.reason,
+        "message": failure.message,
+        "at": failure.at,
+        "slice_id": failure.slice_id,
+    }
+
+
+def _warnings(shown: Video) -> list[Json]:
+    return [{"reason": warning.reason, "message": warning.message} for warning in shown.warnings]
+
+
+def _ms(seconds: float) -> float:
+    return round(seconds * 1000, 3)
