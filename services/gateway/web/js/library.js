@@ -1,0 +1,182 @@
+// The list of videos: what each is, how far it is, what went wrong with it and what can be done about it.
+
+import * as api from "./api.js";
+import { announce, byId, el, icon, notice, setText } from "./dom.js";
+import { clock, day, language, plural, roughly } from "./format.js";
+import * as route from "./route.js";
+import * as store from "./store.js";
+
+const PAGE = 50;
+
+/** How a video stands, in words; "" when there is nothing to say. */
+function standing({ status, progress, warnings, error }) {
+  switch (status) {
+    case "uploaded":
+      return "Waiting its turn";
+    case "processing": {
+      if (!progress.slices_known) return "Listening for speech";
+      const parts = progress.slicing_done ? `${progress.slices_done} of ${plural(progress.slices_known, "part")}` : `${plural(progress.slices_done, "part")} so far`;
+      const ready = progress.seconds_searchable > 0 ? ` · ${roughly(progress.seconds_searchable)} searchable already` : "";
+      return `${parts}${ready}`;
+    }
+    case "deleting":
+      return "Being deleted";
+    case "failed":
+      return error?.message ?? "Something went wrong.";
+    default:
+      return warnings.map((warning) => warning.message).join(" ");
+  }
+}
+
+/**
+ * @param {(videoId: string) => void} onOpen
+ */
+export function createLibrary({ onOpen }) {
+  const list = byId("videos");
+  const more = byId("more-videos");
+  const rows = new Map();
+  let cursor = null;
+  let loaded = false;
+  let current = null;
+
+  function row(id) {
+    const follow = (event) => {
+      if (!route.isPlainClick(event)) return;
+      event.preventDefault();
+      onOpen(id);
+    };
+    const title = el("a", { class: "cover", href: route.href({ videoId: id }), on: { click: follow } });
+    const facts = el("p", { class: "facts" });
+    const state = el("p", { class: "state" });
+    const bar = el("progress", { max: 1 });
+    const retry = el("button", { type: "button", class: "button plain", on: { click: () => act(retry, () => api.retryVideo(id).then(store.put)) } }, icon("retry"), el("span", {}, "Retry"));
+    const remove = el("button", { type: "button", class: "quiet round", on: { click: () => confirmDelete(id) } }, icon("trash"));
+    const failed = el("div", {});
+    const node = el("li", { class: "video" }, el("div", { class: "video-main" }, el("h3", {}, title), facts, state, bar, failed), el("div", { class: "video-actions" }, retry, remove));
+
+    async function act(button, run) {
+      button.disabled = true;
+      try {
+        await run();
+        failed.replaceChildren();
+      } catch (error) {
+        failed.replaceChildren(notice({ text: error.message, kind: "error" }));
+      } finally {
+        button.disabled = false;
+      }
+    }
+
+    function update(video) {
+      const before = node.dataset.status;
+      node.dataset.status = video.status;
+      node.toggleAttribute("data-current", id === current);
+      setText(title, video.title);
+      const { metadata, duration } = video;
+      setText(facts, [duration && clock(duration), language(metadata.language), day(metadata.uploaded_at)].filter(Boolean).join(" · "));
+      setText(state, standing(video));
+      state.hidden = !state.textContent;
+      bar.hidden = !["uploaded", "processing"].includes(video.status);
+      bar.setAttribute("aria-label", `${video.title}: done so far`);
+      const { fraction } = video.progress;
+      // While the cutting goes on the total is not known, and a fraction of what is known would run backwards.
+      if (video.status === "processing" && fraction !== null && video.progress.slicing_done) bar.value = fraction;
+      else bar.removeAttribute("value");
+      retry.hidden = video.status !== "failed";
+      retry.setAttribute("aria-label", `Retry ${video.title}`);
+      remove.hidden = video.status === "deleting";
+      remove.setAttribute("aria-label", `Delete ${video.title}`);
+      if (before && before !== video.status && video.status === "ready") announce(`${video.title} can be searched now.`);
+      if (before && before !== video.status && video.status === "failed") announce(`${video.title} failed. ${standing(video)}`);
+    }
+
+    return { node, update, remove: () => act(remove, () => api.deleteVideo(id).then(store.put)) };
+  }
+
+  const dialog = byId("delete-dialog");
+  let doomed = null;
+  function confirmDelete(id) {
+    doomed = id;
+    setText(byId("delete-text"), `“${store.get(id)?.title}” goes with its transcript and everything found in it. This can’t be undone.`);
+    dialog.showModal();
+  }
+  byId("delete-confirm").addEventListener("click", () => {
+    dialog.close();
+    rows.get(doomed)?.remove();
+  });
+
+  function order() {
+    let at = list.firstElementChild;
+    for (const video of store.all()) {
+      const { node } = rows.get(video.video_id);
+      if (node === at) at = at.nextElementSibling;
+      else list.insertBefore(node, at);
+    }
+  }
+
+  function welcome() {
+    byId("welcome").hidden = !loaded || store.size() > 0;
+    byId("library").classList.toggle("empty", loaded && store.size() === 0);
+  }
+
+  store.subscribe((id) => {
+    const video = store.get(id);
+    if (!video) {
+      const gone = rows.get(id);
+      rows.delete(id);
+      if (gone?.node.contains(document.activeElement)) byId("column").focus();
+      gone?.node.remove();
+    } else {
+      if (!rows.has(id)) {
+        rows.set(id, row(id));
+        order();
+      }
+      rows.get(id).update(video);
+    }
+    welcome();
+  });
+
+  async function page(from) {
+    const answer = await api.listVideos({ limit: PAGE, cursor: from });
+    answer.videos.forEach(store.put);
+    return answer;
+  }
+
+  more.addEventListener("click", async () => {
+    more.disabled = true;
+    try {
+      cursor = (await page(cursor)).next_cursor;
+      more.hidden = !cursor;
+    } catch (error) {
+      byId("library-notice").replaceChildren(notice({ text: error.message, kind: "error" }));
+    } finally {
+      more.disabled = false;
+    }
+  });
+
+  return {
+    /** Fetches the newest page; called at start and now and then, to see what others added or removed. */
+    async load() {
+      try {
+        const answer = await page("");
+        if (!loaded) {
+          cursor = answer.next_cursor;
+          more.hidden = !cursor;
+        }
+        if (!answer.next_cursor) {
+          // The whole library fits one page, so what is not on it is gone.
+          const there = new Set(answer.videos.map((video) => video.video_id));
+          store.all().filter((video) => !there.has(video.video_id)).forEach((video) => store.drop(video.video_id));
+        }
+        loaded = true;
+        byId("library-notice").replaceChildren();
+      } catch (error) {
+        byId("library-notice").replaceChildren(notice({ text: error.message, kind: "error", action: { label: "Try again", run: () => this.load() } }));
+      }
+      welcome();
+    },
+    setCurrent(id) {
+      current = id;
+      for (const [key, { node }] of rows) node.toggleAttribute("data-current", key === id);
+    },
+  };
+}
