@@ -1,0 +1,211 @@
+"""Uploads that stream through."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+import hashlib
+from collections.abc import AsyncIterable, AsyncIterator
+
+import pytest
+
+from services.common.errors import DeadlineExceeded, InvalidArgument, MediaTooLarge, Overloaded, Unavailable
+from services.common.videos.model import Metadata, Source, Video, VideoStatus
+from services.gateway.uploads import BLOCK_BYTES, Details, Uploads, clean_content_type, clean_filename, clean_title
+from tests.support.waiting import eventually
+
+LIMIT = 4 * BLOCK_BYTES
+
+
+class Media:
+    """An object store in memory."""
+
+    def __init__(self) -> None:
+        self.objects: dict[str, bytes] = {}
+        self.largest = 0
+
+    async def put(self, key: str, data: AsyncIterable[bytes]) -> int:
+        blocks: list[bytes] = []
+        async for block in data:
+            self.largest = max(self.largest, len(block))
+            blocks.append(block)
+        self.objects[key] = b"".join(blocks)
+        return len(self.objects[key])
+
+    async def delete_prefix(self, prefix: str) -> int:
+        gone = [key for key in self.objects if key.startswith(prefix)]
+        for key in gone:
+            del self.objects[key]
+        return len(gone)
+
+
+class Videos:
+    """Video documents in memory."""
+
+    def __init__(self, error: Exception | None = None) -> None:
+        self.created: list[Video] = []
+        self.error = error
+
+    async def create(self, video_id: str, *, title: str, url: str | None = None, source: Source | None = None) -> Video:
+        if self.error is not None:
+            raise self.error
+        meta = Metadata(dt.datetime.now(dt.UTC), None, None, None, None, None)
+        video = Video(video_id, title, url, VideoStatus.UPLOADED, None, source, [], False, meta, None, [], 1)
+        self.created.append(video)
+        return video
+
+
+async def accept(url: str) -> str:
+    return url.strip()
+
+
+def uploads(media: Media, videos: Videos, *, concurrency: int = 2, idle_seconds: float = 5) -> Uploads:
+    return Uploads(
+        media=media,
+        videos=videos,
+        check_url=accept,
+        max_bytes=LIMIT,
+        concurrency=concurrency,
+        idle_seconds=idle_seconds,
+    )
+
+
+async def blocks(*data: bytes) -> AsyncIterator[bytes]:
+    for block in data:
+        yield block
+
+
+def details(title: str = "", filename: str = "talk.mp4", content_type: str = "video/mp4") -> Details:
+    return Details(title, filename, content_type)
+
+
+@pytest.mark.parametrize("size", [1, 1000, BLOCK_BYTES, BLOCK_BYTES + 1, LIMIT])
+async def test_bytes_arrive_whole_with_their_hash(size: int) -> None:
+    media, videos = Media(), Videos()
+    data = bytes(range(256)) * (size // 256 + 1)
+    data = data[:size]
+    video = await uploads(media, videos).from_stream(
+        blocks(*(data[at : at + 65_536] for at in range(0, size, 65_536))), details
+    )
+    assert video.source == Source("talk.mp4", "video/mp4", size, hashlib.sha256(data).hexdigest())
+    assert media.objects == {f"videos/{video.video_id}/media": data}
+    assert media.largest <= BLOCK_BYTES + 65_536
+
+
+async def test_a_title_known_only_at_the_end_is_taken() -> None:
+    given = details()
+
+    async def late() -> AsyncIterator[bytes]:
+        yield b"data"
+        given.title = "Said at last"
+
+    video = await uploads(Media(), Videos()).from_stream(late(), lambda: given)
+    assert video.title == "Said at last"
+
+
+@pytest.mark.parametrize(
+    ("given", "title"),
+    [(details(), "talk"), (details(filename=""), "vid_"), (details(filename="../../etc/a.b.mp3"), "a.b")],
+)
+async def test_a_title_is_found_when_none_is_given(given: Details, title: str) -> None:
+    video = await uploads(Media(), Videos()).from_stream(blocks(b"x"), lambda: given)
+    assert video.title.startswith(title)
+
+
+async def broken() -> AsyncIterator[bytes]:
+    yield b"x" * (2 * BLOCK_BYTES)
+    raise ConnectionResetError("gone")
+
+
+async def silent() -> AsyncIterator[bytes]:
+    yield b"x"
+    await asyncio.Event().wait()
+
+
+@pytest.mark.parametrize(
+    ("source", "error"),
+    [
+        (blocks(), InvalidArgument),
+        (blocks(b"", b""), InvalidArgument),
+        (blocks(b"x" * LIMIT, b"x"), MediaTooLarge),
+        (broken(), ConnectionResetError),
+        (silent(), DeadlineExceeded),
+    ],
+)
+async def test_what_fails_leaves_nothing_behind(source: AsyncIterator[bytes], error: type[Exception]) -> None:
+    media, videos = Media(), Videos()
+    with pytest.raises(error):
+        await uploads(media, videos, idle_seconds=0.2).from_stream(source, details)
+    assert (media.objects, videos.created) == ({}, [])
+
+
+async def test_media_without_a_document_is_removed() -> None:
+    media = Media()
+    with pytest.raises(Unavailable):
+        await uploads(media, Videos(Unavailable("database away"))).from_stream(blocks(b"data"), details)
+    assert media.objects == {}
+
+
+async def test_a_caller_that_goes_away_leaves_nothing_behind() -> None:
+    media, videos = Media(), Videos()
+    work = uploads(media, videos, idle_seconds=60)
+    task = asyncio.create_task(work.from_stream(silent(), details))
+    await eventually(lambda: work._running == 1)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert (media.objects, videos.created, work._running) == ({}, [], 0)
+
+
+async def test_too_many_uploads_are_refused_at_once() -> None:
+    work = uploads(Media(), Videos(), concurrency=1, idle_seconds=60)
+    task = asyncio.create_task(work.from_stream(silent(), details))
+    await eventually(lambda: work._running == 1)
+    with pytest.raises(Overloaded):
+        await work.from_stream(blocks(b"x"), details)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_an_announced_size_over_the_limit_is_refused_unread() -> None:
+    work = uploads(Media(), Videos())
+    work.check_size(LIMIT)
+    with pytest.raises(MediaTooLarge):
+        work.check_size(LIMIT + 1)
+
+
+@pytest.mark.parametrize(
+    ("url", "title", "expected"),
+    [
+        (" https://example.org/a/My%20talk.mp4?x=1 ", "", "My talk"),
+        ("https://example.org/", "", "example.org"),
+        ("https://example.org/talk.mp4", " Given\n ", "Given"),
+    ],
+)
+async def test_a_url_becomes_a_video(url: str, title: str, expected: str) -> None:
+    video = await uploads(Media(), Videos()).from_url(url, title=title)
+    assert (video.url, video.title, video.source) == (url.strip(), expected, None)
+
+
+def test_names_are_made_harmless() -> None:
+    assert clean_filename("C:\\Users\\me\\talk.mp4") == "talk.mp4"
+    assert clean_filename("..") == ""
+    assert clean_filename("a\x00b\r\nc.mp4") == "abc.mp4"
+    assert clean_filename("x" * 400 + ".mp4").endswith("x.mp4")
+    assert len(clean_filename("x" * 400 + ".mp4")) == 255
+    assert clean_title(" a\tb\u2028c ") == "a b c"
+    assert len(clean_title("word " * 500)) <= 300
+
+
+@pytest.mark.parametrize(
+    ("given", "filename", "expected"),
+    [
+        ("video/mp4; codecs=x", "a", "video/mp4"),
+        ("", "a.webm", "video/webm"),
+        ("application/octet-stream", "a.mp3", "audio/mpeg"),
+        ("nonsense", "a", "application/octet-stream"),
+        ("text/html\r\nX-Evil: 1", "a.mp4", "video/mp4"),
+    ],
+)
+def test_content_types_are_made_harmless(given: str, filename: str, expected: str) -> None:
+    assert clean_content_type(given, filename) == expected
