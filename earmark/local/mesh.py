@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -135,6 +136,8 @@ async def _prepare(
     if servers.MONGO in names:
         embedded.append(servers.mongo(data, assigned[servers.MONGO]))
     data.objects.mkdir(parents=True, exist_ok=True)
+    shutil.rmtree(data.spool, ignore_errors=True)  # a killed transcriber could not tidy up
+    data.spool.mkdir()
     wiring = services.Wiring(
         data=data,
         models=paths,

@@ -42,6 +42,11 @@ class DataDir:
         return self.root / "models"
 
     @property
+    def spool(self) -> Path:
+        """Files under way, which nobody misses after a crash."""
+        return self.root / "spool"
+
+    @property
     def logs(self) -> Path:
         """One log file a child."""
         return self.root / "logs"

@@ -34,7 +34,7 @@ class ChildSpec:
     ready: Callable[[], Awaitable[bool]]
     environment: Mapping[str, str] = field(default_factory=dict)
     needs: tuple[str, ...] = ()
-    stop_seconds: float = 15.0
+    stop_seconds: float = 20.0
 
 
 class ChildProcess:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from collections.abc import Mapping
@@ -57,14 +58,24 @@ def table(wiring: Wiring, *, servers: tuple[str, ...]) -> list[ChildSpec]:
         wiring,
         TRANSCRIBER,
         "transcriber",
-        {"EARMARK_ASR_MODEL": wiring.models.asr, "EARMARK_RECOGNIZER_WORKERS": str(workers), **_threads(1)},
+        {
+            "EARMARK_ASR_MODEL": wiring.models.asr,
+            "EARMARK_RECOGNIZER_WORKERS": str(workers),
+            "EARMARK_SPOOL_DIR": str(wiring.data.spool),
+            **_threads(1),
+        },
         servers,
     )
     embedder = _service(
         wiring,
         EMBEDDER,
         "embedder",
-        {"EARMARK_EMBEDDING_MODEL": wiring.models.embedding, **_threads(workers)},
+        {
+            "EARMARK_EMBEDDING_MODEL": wiring.models.embedding,
+            "EARMARK_EMBEDDING_CACHE_DIR": str(wiring.data.models),
+            "EARMARK_EMBEDDING_QUERY_THREADS": str(min(2, wiring.cores)),
+            **_threads(1),
+        },
         servers,
     )
     indexers = [
@@ -74,7 +85,7 @@ def table(wiring: Wiring, *, servers: tuple[str, ...]) -> list[ChildSpec]:
             "indexer",
             {
                 "EARMARK_SHARDS": str(SHARDS),
-                "EARMARK_ORDINAL": str(ordinal),
+                "EARMARK_INDEXER_ORDINAL": str(ordinal),
                 "EARMARK_INDEX_DIR": str(wiring.data.indexer(ordinal, 0)),
                 **_threads(1),
             },
@@ -89,9 +100,8 @@ def table(wiring: Wiring, *, servers: tuple[str, ...]) -> list[ChildSpec]:
         {
             "EARMARK_HTTP_HOST": HOST,
             "EARMARK_HTTP_PORT": str(ports[HTTP]),
-            "EARMARK_EMBEDDER_URL": f"{HOST}:{ports[EMBEDDER]}",
-            "EARMARK_INDEXER_URLS": ",".join(f"{HOST}:{ports[name]}" for name in INDEXERS),
-            "EARMARK_SHARDS": str(SHARDS),
+            "EARMARK_EMBEDDER_TARGET": f"{HOST}:{ports[EMBEDDER]}",
+            "EARMARK_SHARD_TARGETS": json.dumps([[f"{HOST}:{ports[name]}"] for name in INDEXERS]),
             **_threads(1),
             # Uploads arrive in blocks of 256 KiB; by default malloc maps and unmaps each (measured: 3 × slower reads).
             "MALLOC_MMAP_THRESHOLD_": "16777216",
@@ -116,7 +126,7 @@ def _service(wiring: Wiring, name: str, module: str, own: Mapping[str, str], nee
         "EARMARK_LOG_FORMAT": "json",
         # Nobody balances over this host, so nobody needs time to notice that it goes.
         "EARMARK_DRAIN_SECONDS": "0",
-        "EARMARK_SHUTDOWN_GRACE_SECONDS": "10",
+        "EARMARK_SHUTDOWN_GRACE_SECONDS": "6",
         **own,
     }
     defaults = {"EARMARK_GRPC_REFLECTION": "true"}

@@ -1,0 +1,81 @@
+"""The embedded mesh configures services by environment: every variable it sets must be a setting of that service."""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+
+import pytest
+from pydantic import AliasChoices
+
+from earmark.local import services
+from earmark.local.models import ModelPaths
+from earmark.local.paths import DataDir
+from earmark.local.process import ChildSpec
+from services.common.settings import CommonSettings
+
+WIRING = services.Wiring(
+    data=DataDir(Path("/data")),
+    models=ModelPaths(asr="/models/asr", embedding="/models/embedding"),
+    ports={name: 20_000 + number for number, name in enumerate((*services.PORT_NAMES, services.HTTP))},
+    nats_url="nats://127.0.0.1:1",
+    mongo_url="mongodb://127.0.0.1:2",
+    object_store_url="file:///data/objects",
+    cores=2,
+)
+TABLE = {spec.name: spec for spec in services.table(WIRING, servers=("nats", "mongo"))}
+
+
+def settings_class(spec: ChildSpec) -> type[CommonSettings]:
+    package = spec.command[-1]
+    found = importlib.import_module(f"{package}.settings").Settings
+    assert issubclass(found, CommonSettings)
+    return found
+
+
+def variables(kind: type[CommonSettings]) -> set[str]:
+    """Names of the environment variables a settings class reads."""
+    names: set[str] = set()
+    for name, field in kind.model_fields.items():
+        alias = field.validation_alias
+        choices = alias.choices if isinstance(alias, AliasChoices) else [f"EARMARK_{name}"]
+        names |= {str(choice).upper() for choice in choices}
+    return names
+
+
+@pytest.mark.parametrize("name", TABLE)
+def test_every_variable_set_is_a_setting(name: str) -> None:
+    spec = TABLE[name]
+    set_here = {variable for variable in spec.environment if variable.startswith("EARMARK_")}
+    assert set_here - variables(settings_class(spec)) == set()
+
+
+@pytest.mark.parametrize("name", TABLE)
+def test_the_service_accepts_what_is_set(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for variable, value in TABLE[name].environment.items():
+        monkeypatch.setenv(variable, value)
+    settings = settings_class(TABLE[name])()
+    assert settings.nats_url == WIRING.nats_url
+    assert settings.object_store_url == WIRING.object_store_url
+    assert settings.grpc_port == WIRING.ports[name]
+
+
+def test_no_two_children_share_a_port_or_an_index() -> None:
+    ports = [
+        spec.environment[variable]
+        for spec in TABLE.values()
+        for variable in ("EARMARK_GRPC_PORT", "EARMARK_METRICS_PORT", "EARMARK_HTTP_PORT")
+        if spec.environment.get(variable, "0") != "0"
+    ]
+    assert len(ports) == len(set(ports))
+    indexers = [TABLE[name].environment for name in services.INDEXERS]
+    assert len({indexer["EARMARK_INDEX_DIR"] for indexer in indexers}) == services.SHARDS
+    assert [indexer["EARMARK_INDEXER_ORDINAL"] for indexer in indexers] == ["0", "1"]
+
+
+def test_the_gateway_knows_where_every_other_service_listens(monkeypatch: pytest.MonkeyPatch) -> None:
+    for variable, value in TABLE["gateway"].environment.items():
+        monkeypatch.setenv(variable, value)
+    settings = settings_class(TABLE["gateway"])()
+    assert settings.embedder_target == f"127.0.0.1:{WIRING.ports['embedder']}"  # type: ignore[attr-defined]
+    assert settings.shard_targets == [[f"127.0.0.1:{WIRING.ports[name]}"] for name in services.INDEXERS]  # type: ignore[attr-defined]
