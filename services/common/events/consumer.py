@@ -12,7 +12,6 @@ import structlog
 from google.protobuf.message import Message
 from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
-from nats.errors import TimeoutError as NatsTimeoutError
 from prometheus_client import Counter, Histogram
 
 from earmark.events.v1 import events_pb2 as pb
@@ -114,7 +113,7 @@ class Consumer:
             try:
                 async with self._fetching:
                     await self._fetch_and_work()
-            except NatsError as error:
+            except (NatsError, TimeoutError) as error:
                 log.warning("fetch_failed", consumer=self.name, error=repr(error))
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self._stopping.wait(), timeout=1)
@@ -129,7 +128,8 @@ class Consumer:
                     return
                 messages: list[Msg] = []
                 try:
-                    with contextlib.suppress(NatsTimeoutError):
+                    # Of nats-py, or the plain one that it also lets through on a busy machine.
+                    with contextlib.suppress(TimeoutError):
                         messages = await self._unless_stopping(subscription.fetch(free, timeout=FETCH_SECONDS)) or []
                 finally:
                     for _ in range(free - len(messages)):

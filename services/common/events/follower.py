@@ -10,7 +10,6 @@ from dataclasses import dataclass
 import structlog
 from google.protobuf.message import Message
 from nats.errors import Error as NatsError
-from nats.errors import TimeoutError as NatsTimeoutError
 from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
 from ulid import ULID
 
@@ -67,7 +66,7 @@ class Follower:
                 async for batch in self._consume():
                     yield batch
                     self.sequence = max(self.sequence, batch[-1].sequence)
-            except NatsError as error:
+            except (NatsError, TimeoutError) as error:
                 log.warning("follower_interrupted", error=repr(error), sequence=self.sequence)
                 await asyncio.sleep(0.5)
 
@@ -94,7 +93,7 @@ class Follower:
             while True:
                 try:
                     messages = await subscription.fetch(BATCH, timeout=IDLE_SECONDS)
-                except NatsTimeoutError:
+                except TimeoutError:  # of nats-py, or the plain one that it also lets through on a busy machine
                     await self._idle(name, expected - 1)
                     continue
                 batch: list[FollowedEvent] = []
