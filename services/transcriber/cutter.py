@@ -158,7 +158,9 @@ def choose_cut(
         # Longest first; between equals the one nearest to the target, then the earlier one.
         best = np.lexsort((middles, np.abs(middles - target), -(ends - starts)))[0]
         return int(middles[best])
-    smooth = np.convolve(loudness, np.full(_SMOOTHING_FRAMES, 1 / _SMOOTHING_FRAMES), mode="same")[earliest:latest]
+    # Only what lies in the window counts, so that the choice does not depend on how much was heard beyond it.
+    around = np.pad(loudness[earliest:latest], _SMOOTHING_FRAMES // 2, mode="edge")
+    smooth = np.convolve(around, np.full(_SMOOTHING_FRAMES, 1 / _SMOOTHING_FRAMES), mode="valid")
     return earliest + int(smooth.argmin())
 
 

@@ -14,6 +14,7 @@ A slice is written once there is room for it: each line on standard input gives 
 from __future__ import annotations
 
 import ctypes
+import faulthandler
 import json
 import os
 import resource
@@ -181,6 +182,7 @@ def _hand_over(job: Job, telling: Telling, cut: Cut) -> None:
 def main() -> int:
     """Does the job in the first argument and gives the exit status."""
     job = Job(**json.loads(sys.argv[1]))
+    faulthandler.enable()  # a crash in native code says where, on standard error
     telling = Telling(room=job.room)
     limit_process(job, int(sys.argv[2]))
     from services.transcriber.problems import MediaProblem, Reason

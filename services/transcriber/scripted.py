@@ -115,7 +115,7 @@ def _say(text: str, start: float, end: float) -> Segment:
     words = text.split()
     step = (end - start) / len(words)
     timed = [
-        Word(round(start + i * step, 3), round(start + (i + 1) * step, 3), (" " if i else "") + word, 0.9)
+        Word(start + i * step, min(start + (i + 1) * step, end), (" " if i else "") + word, 0.9)
         for i, word in enumerate(words)
     ]
     return Segment(start, end, text, timed, -0.1, 0.01, 1.0)
