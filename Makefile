@@ -50,8 +50,9 @@ test-chaos: $(DEV) ## kill services in the middle of an ingest, then assert what
 	$(PYTEST) tests/chaos $(ARGS)
 
 .PHONY: lint
-lint: $(DEV) ## ruff, and the import rules between packages
+lint: $(DEV) ## ruff (rules and format), and the import rules between packages
 	$(BIN)/ruff check .
+	$(BIN)/ruff format --check --quiet . || { echo "run: make format"; exit 1; }
 	$(BIN)/lint-imports --no-cache
 
 .PHONY: format
