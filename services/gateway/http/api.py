@@ -40,13 +40,17 @@ def create(
         license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
         redirect_slashes=False,
     )
-    errors.install(app)
+    routers = [
+        search.router(searcher=searcher, query_max_chars=query_max_chars),
+        videos.router(library=library, uploads=uploads, watcher=watcher),
+        media.router(library=library),
+        health.router(checks=checks, stopping=stopping),
+        page.router(),
+    ]
+    for router in routers:
+        app.include_router(router)
+    errors.install(app, [route for router in routers for route in router.routes])
     app.add_middleware(edge.Edge)
-    app.include_router(search.router(searcher=searcher, query_max_chars=query_max_chars))
-    app.include_router(videos.router(library=library, uploads=uploads, watcher=watcher))
-    app.include_router(media.router(library=library))
-    app.include_router(health.router(checks=checks, stopping=stopping))
-    app.include_router(page.router())
     app.mount("/web", page.web_files(), name="web")
     app.mount("/docs/assets", page.docs_files(), name="docs-assets")
     return app

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import orjson
@@ -10,6 +11,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
+from starlette.routing import BaseRoute, Match
 from ulid import ULID
 
 from services.common.errors import EarmarkError
@@ -50,8 +52,8 @@ def unexpected(error: BaseException, *, method: str, path: str) -> Response:
     return render(internal_error(error_id))
 
 
-def install(app: FastAPI) -> None:
-    """Makes an application answer every error in the one shape."""
+def install(app: FastAPI, routes: Sequence[BaseRoute]) -> None:
+    """Makes an application answer every error in the one shape. `routes` say which methods a path answers."""
 
     async def on_known(_: Request, error: Exception) -> Response:
         assert isinstance(error, EarmarkError)
@@ -71,16 +73,28 @@ def install(app: FastAPI) -> None:
         info = {"reason": "INVALID_ARGUMENT", "domain": DOMAIN, "metadata": {}}
         return _response(400, "INVALID_ARGUMENT", message, [info, *violations], {})
 
-    async def on_http(_: Request, error: Exception) -> Response:
+    async def on_http(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
         code = error.status_code
+        headers = dict(error.headers or {})
+        if code == 405:  # the framework names the methods of the first route of the path only
+            headers["Allow"] = _allowed(routes, request)
         info = {"reason": _REASON_OF.get(code, "INVALID_ARGUMENT"), "domain": DOMAIN, "metadata": {}}
         status = _STATUS_OF.get(code, "INVALID_ARGUMENT")
-        return _response(code, status, _MESSAGE_OF.get(code, str(error.detail)), [info], dict(error.headers or {}))
+        return _response(code, status, _MESSAGE_OF.get(code, str(error.detail)), [info], headers)
 
     app.add_exception_handler(EarmarkError, on_known)
     app.add_exception_handler(RequestValidationError, on_invalid)
     app.add_exception_handler(HTTPException, on_http)
+
+
+def _allowed(routes: Sequence[BaseRoute], request: Request) -> str:
+    methods: set[str] = set()
+    for route in routes:
+        match, _ = route.matches(request.scope)
+        if match is not Match.NONE:
+            methods.update(getattr(route, "methods", None) or ())
+    return ", ".join(sorted(methods))
 
 
 def _response(code: int, status: str, message: str, details: list[dict[str, Any]], headers: dict[str, str]) -> Response:

@@ -1,0 +1,84 @@
+"""A whole gateway in this process, on real servers, with fake peers that are real gRPC servers."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import grpc
+import httpx
+
+from services.common.rpc import connect
+from services.common.runner import serve
+from services.common.settings import CommonSettings
+from services.gateway.app import build
+from services.gateway.settings import Settings
+from tests.support.gateway_peers import FakeEmbedder, FakeShard, PeerServer, peer
+from tests.support.mesh import Backbone, backbone
+from tests.support.ports import free_port
+from tests.support.waiting import eventually
+
+
+@dataclass
+class Gateway:
+    """A running gateway and what it runs on."""
+
+    settings: Settings
+    http: httpx.AsyncClient
+    channel: grpc.aio.Channel
+    backbone: Backbone
+    embedder: FakeEmbedder
+    shards: Sequence[FakeShard]
+    servers: dict[str, PeerServer]
+    stop: asyncio.Event = field(default_factory=asyncio.Event)
+    task: asyncio.Task[int] | None = None
+
+    async def upload(self, data: bytes = b"media", name: str = "talk.mp4", kind: str = "video/mp4") -> dict[str, Any]:
+        """Uploads a file and gives its video."""
+        response = await self.http.post("/videos/upload", files={"file": (name, data, kind)})
+        assert response.status_code == 202, response.text
+        video: dict[str, Any] = response.json()
+        return video
+
+
+@asynccontextmanager
+async def gateway(common: CommonSettings, **given: Any) -> AsyncIterator[Gateway]:
+    """Runs a gateway with an embedder and two shards."""
+    async with AsyncExitStack() as stack:
+        base = await stack.enter_async_context(backbone(common))
+        embedder, shards = FakeEmbedder(), [FakeShard(0), FakeShard(1)]
+        servers = {"embedder": await stack.enter_async_context(peer(embedder))}
+        for fake in shards:
+            servers[f"shard {fake.shard}"] = await stack.enter_async_context(peer(fake))
+        settings = Settings(
+            **{
+                **common.model_dump(),
+                "http_port": free_port(),
+                "grpc_port": free_port(),
+                "embedder_target": servers["embedder"].target,
+                "shard_targets": [[servers["shard 0"].target], [servers["shard 1"].target]],
+                "health_every_seconds": 0.1,
+                "watch_poll_seconds": 0.3,
+                "search_deadline_seconds": 1.5,
+                **given,
+            }
+        )
+        url = f"http://127.0.0.1:{settings.http_port}"
+        http = await stack.enter_async_context(httpx.AsyncClient(base_url=url, timeout=20))
+        channel = connect(f"127.0.0.1:{settings.grpc_port}")
+        stack.push_async_callback(channel.close, None)
+        running = Gateway(settings, http, channel, base, embedder, shards, servers)
+        running.task = asyncio.create_task(serve("gateway", settings, build, stop=running.stop))
+
+        async def ready() -> bool:
+            assert running.task is not None
+            assert not running.task.done() or running.stop.is_set(), f"the gateway ended: {running.task}"
+            return (await http.get("/readyz")).status_code == 200
+
+        try:
+            await eventually(ready, 30, retry_on=(AssertionError, httpx.TransportError), message="the gateway is ready")
+            yield running
+        finally:
+            running.stop.set()
+            assert await asyncio.wait_for(running.task, 20) == 0, "the gateway did not stop cleanly"
