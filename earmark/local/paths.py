@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 DATA_DIR_VARIABLE = "EARMARK_DATA_DIR"
+MODELS_DIR_VARIABLE = "EARMARK_MODELS_DIR"
 DEFAULT_DATA_DIR = ".earmark"
 
 
@@ -38,8 +39,8 @@ class DataDir:
 
     @property
     def models(self) -> Path:
-        """The models, joined and exported once."""
-        return self.root / "models"
+        """The models, joined and exported once; EARMARK_MODELS_DIR shares them between data folders."""
+        return Path(os.environ.get(MODELS_DIR_VARIABLE) or self.root / "models").expanduser().resolve()
 
     @property
     def spool(self) -> Path:

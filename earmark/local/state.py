@@ -9,7 +9,7 @@ import signal
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +55,6 @@ class MeshState:
     begun_at: float = 0.0
     serving_at: float | None = None
     ports: dict[str, int] = field(default_factory=dict)
-    urls: dict[str, str] = field(default_factory=dict)
     children: list[ChildState] = field(default_factory=list)
     problem: str = ""
     culprit: str = ""
@@ -63,12 +62,12 @@ class MeshState:
 
     @classmethod
     def load(cls, data: DataDir) -> MeshState:
-        """The state written last; an empty one when there is none or it cannot be read."""
+        """The state written last, as far as this version knows its fields; an empty one when there is none."""
         try:
             content: dict[str, Any] = json.loads(_file(data).read_text())
-            children = [ChildState(**child) for child in content.pop("children", [])]
-            return cls(**content, children=children)
-        except (OSError, ValueError, TypeError):
+            children = [ChildState(**_known(ChildState, child)) for child in content.pop("children", [])]
+            return cls(**_known(cls, content), children=children)
+        except (OSError, ValueError, TypeError, AttributeError):
             return cls()
 
     def save(self, data: DataDir) -> None:
@@ -155,3 +154,9 @@ def _file(data: DataDir) -> Path:
 
 def _lock_file(data: DataDir) -> Path:
     return data.run / "mesh.lock"
+
+
+def _known(kind: type[ChildState | MeshState], content: dict[str, Any]) -> dict[str, Any]:
+    """What a dataclass has a field for: the mesh that runs may be of another version than the command that looks."""
+    names = {one.name for one in fields(kind)}
+    return {name: value for name, value in content.items() if name in names}

@@ -18,11 +18,18 @@ def test_state_comes_back_as_it_was(data: DataDir) -> None:
     assert MeshState.load(data) == mesh
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", '{"state": "serving", "from_a_newer_version": 1}'])
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"children": 1}'])
 def test_unreadable_state_counts_as_none(data: DataDir, content: str) -> None:
     data.run.mkdir()
     (data.run / "mesh.json").write_text(content)
     assert MeshState.load(data) == MeshState()
+
+
+def test_state_of_another_version_is_read_as_far_as_it_is_known(data: DataDir) -> None:
+    data.run.mkdir()
+    child = '{"name": "nats", "pid": 3, "mood": "good"}'
+    (data.run / "mesh.json").write_text('{"state": "serving", "newer": 1, "children": [' + child + "]}")
+    assert MeshState.load(data) == MeshState(state=states.SERVING, children=[ChildState("nats", pid=3)])
 
 
 def test_one_supervisor_at_a_time(data: DataDir) -> None:
