@@ -1,5 +1,7 @@
 """What the package metadata promises: every requirement pinned, a light gateway, a marker for every layer."""
 
+import ast
+import importlib.metadata
 import re
 import subprocess
 import sys
@@ -7,6 +9,8 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parents[2]
 HEAVY = {"av", "ctranslate2", "faiss", "faster_whisper", "onnxruntime", "sentence_transformers", "tantivy", "torch"}
@@ -35,6 +39,48 @@ def test_importing_loads_nothing_heavy(module: str, forbidden: set[str]) -> None
     ran = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
     assert ran.returncode == 0, ran.stderr
     assert ran.stdout.split() == []
+
+
+@pytest.mark.parametrize(
+    ("folder", "extras"),
+    [
+        ("earmark/client", []),
+        ("earmark/cli", []),
+        ("earmark/v1", []),
+        ("earmark/local", ["service", "local"]),
+        ("services/common", ["service"]),
+        ("services/transcriber", ["service", "transcriber"]),
+        ("services/embedder", ["service", "embedder"]),
+        ("services/indexer", ["service", "indexer"]),
+        ("services/gateway", ["service", "gateway"]),
+    ],
+)
+def test_what_is_imported_is_declared(folder: str, extras: list[str]) -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    lines = project["dependencies"] + [line for extra in extras for line in project["optional-dependencies"][extra]]
+    declared = {canonicalize_name(Requirement(line).name) for line in lines}
+    owners = importlib.metadata.packages_distributions()
+    undeclared = {
+        name
+        for path in (ROOT / folder).rglob("*.py")
+        for name in third_party_names(path)
+        if not declared & {canonicalize_name(owner) for owner in owners.get(name, [])}
+    }
+    assert not undeclared, f"{folder} uses {undeclared}, which no extra of it in pyproject.toml names"
+
+
+def third_party_names(path: Path) -> set[str]:
+    """Top-level packages a module imports or takes files from, wherever in its code, less ours and Python's own."""
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        match node:
+            case ast.Import(names=aliases):
+                names |= {alias.name for alias in aliases}
+            case ast.ImportFrom(module=str(module), level=0):
+                names.add(module)
+            case ast.Call(func=ast.Attribute(attr="files" | "import_module"), args=[ast.Constant(value=str(module))]):
+                names.add(module)
+    return {name.partition(".")[0] for name in names} - {"earmark", "services"} - sys.stdlib_module_names
 
 
 def test_the_lock_names_no_machine() -> None:
