@@ -73,7 +73,8 @@ def limit_process(job: Job, parent: int) -> None:
         # The parent died before the line above: nobody is left to tell.
         os._exit(1)
     resource.setrlimit(resource.RLIMIT_AS, (job.memory_bytes, job.memory_bytes))
-    resource.setrlimit(resource.RLIMIT_CPU, (job.cpu_seconds, job.cpu_seconds))
+    # The soft limit ends it with SIGXCPU, which says why; the hard one with SIGKILL, which does not.
+    resource.setrlimit(resource.RLIMIT_CPU, (job.cpu_seconds, job.cpu_seconds + 5))
     resource.setrlimit(resource.RLIMIT_FSIZE, (_SLICE_FILE_LIMIT, _SLICE_FILE_LIMIT))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
