@@ -76,8 +76,18 @@ async def build(settings: Settings, stack: AsyncExitStack) -> Service:
         idle_seconds=settings.upload_idle_seconds,
     )
     stack.callback(uploads.close)
+    serving: list[Health] = []
+
+    def stopping() -> bool:
+        # On its way out a service is not serving although nothing fails.
+        return any(not health.serving and not health.failing for health in serving)
+
     watcher = Watcher(
-        videos=videos, feed=bus, poll_seconds=settings.watch_poll_seconds, concurrency=settings.watch_concurrency
+        videos=videos,
+        feed=bus,
+        poll_seconds=settings.watch_poll_seconds,
+        concurrency=settings.watch_concurrency,
+        stopping=stopping,
     )
     sweeper = Sweeper(
         videos,
@@ -87,7 +97,6 @@ async def build(settings: Settings, stack: AsyncExitStack) -> Service:
         stalled_seconds=settings.stalled_after_seconds,
     )
 
-    serving: list[Health] = []
     app = api.create(
         library=library,
         uploads=uploads,
@@ -95,13 +104,10 @@ async def build(settings: Settings, stack: AsyncExitStack) -> Service:
         searcher=searcher,
         query_max_chars=settings.search_query_max_chars,
         checks=_checks(database, bus, embedder, directory),
-        stopping=lambda: any(not health.serving and not health.failing for health in serving),
+        stopping=stopping,
     )
     _warn_if_open(settings.http_host)
     http = HttpServer(app, host=settings.http_host, port=settings.http_port)
-
-    async def stop_watches(_: float) -> None:
-        watcher.stop()
 
     def on_serving(grpc_port: int, health: Health) -> None:
         serving.append(health)
@@ -136,7 +142,7 @@ async def build(settings: Settings, stack: AsyncExitStack) -> Service:
         },
         # Not the shards: a gateway without one still answers, and says what is missing.
         readiness={"mongo": lambda: mongo.answers(database), "nats": _connected(bus)},
-        on_stop=[stop_watches, http.stop],
+        on_stop=[http.stop],
         on_serving=on_serving,
     )
 

@@ -209,7 +209,7 @@ class Library:
 def _checked(video_id: str) -> str:
     """An id of another form is of no video, and need not be looked for."""
     if not is_video_id(video_id):
-        raise VideoNotFound(video_id)
+        raise VideoNotFound(video_id[:64])  # it may be of any length, and is told back
     return video_id
 
 

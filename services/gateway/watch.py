@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
@@ -14,7 +14,6 @@ from services.common.ids import is_video_id
 from services.common.videos.model import Video, VideoStatus
 
 COALESCE_SECONDS = 0.15
-HEARTBEAT_SECONDS = 15.0
 _LAST = {VideoStatus.READY, VideoStatus.FAILED, VideoStatus.DELETING}
 
 
@@ -43,24 +42,33 @@ class Watcher:
         poll_seconds: Time after which a video is looked at although nothing woke the watcher up; not every
             change of a document has an event.
         concurrency: Watches under way at once; one more is refused.
+        stopping: Whether the gateway is on its way out; then all watches end, so that those who watch can go to
+            another one.
+        heartbeat_seconds: Silence after which a watcher is told that nothing has changed.
     """
 
-    def __init__(self, *, videos: VideoReader, feed: ChangeFeed, poll_seconds: float, concurrency: int) -> None:
+    def __init__(
+        self,
+        *,
+        videos: VideoReader,
+        feed: ChangeFeed,
+        poll_seconds: float,
+        concurrency: int,
+        stopping: Callable[[], bool],
+        heartbeat_seconds: float = 15.0,
+    ) -> None:
         self._videos = videos
         self._feed = feed
         self._poll_seconds = poll_seconds
         self._concurrency = concurrency
         self._running = 0
-        self._stopping = asyncio.Event()
-
-    def stop(self) -> None:
-        """Ends all watches, so that those who watch can go to another gateway."""
-        self._stopping.set()
+        self._stopping = stopping
+        self._heartbeat_seconds = heartbeat_seconds
 
     @property
     def stopped(self) -> bool:
-        """Whether all watches were told to end."""
-        return self._stopping.is_set()
+        """Whether watches end because the gateway stops."""
+        return self._stopping()
 
     async def watch(self, video_id: str) -> AsyncIterator[Video | None]:
         """Gives the video now and after every change, until it is ready, failed, being deleted or gone.
@@ -72,7 +80,7 @@ class Watcher:
             Overloaded: Too many watches are under way.
         """
         if not is_video_id(video_id):  # it becomes part of a subject, where a wildcard would match other videos
-            raise VideoNotFound(video_id)
+            raise VideoNotFound(video_id[:64])
         if self._running >= self._concurrency:
             raise Overloaded(
                 f"{self._running} watches are under way; ask for the status instead", retry_after_seconds=5
@@ -85,7 +93,7 @@ class Watcher:
                 told = time.monotonic()
                 while video.status not in _LAST:
                     await self._wait(changed)
-                    if self._stopping.is_set():
+                    if self._stopping():
                         return
                     changed.clear()
                     try:
@@ -96,7 +104,7 @@ class Watcher:
                         video = latest
                         yield video
                         told = time.monotonic()
-                    elif time.monotonic() - told >= HEARTBEAT_SECONDS:
+                    elif time.monotonic() - told >= self._heartbeat_seconds:
                         yield None
                         told = time.monotonic()
         finally:
@@ -104,12 +112,6 @@ class Watcher:
 
     async def _wait(self, changed: asyncio.Event) -> None:
         """Waits for a change, at most until the next look, and a moment longer for the changes that follow it."""
-        woken = {asyncio.ensure_future(changed.wait()), asyncio.ensure_future(self._stopping.wait())}
-        try:
-            await asyncio.wait(woken, timeout=self._poll_seconds, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for waiter in woken:
-                waiter.cancel()
-        if not self._stopping.is_set():
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._stopping.wait(), COALESCE_SECONDS)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(changed.wait(), self._poll_seconds)
+            await asyncio.sleep(COALESCE_SECONDS)
