@@ -23,6 +23,10 @@ log = structlog.get_logger()
 EXPORT_SECONDS = 1800
 """Longest an export may take, a download of the model included."""
 LOCK_POLL_SECONDS = 0.2
+WHAT_TO_DO = (
+    "set EARMARK_EMBEDDING_MODEL to the folder of a sentence-transformers model, or to the name of one "
+    "that this machine may download"
+)
 
 
 class ModelNotUsable(EarmarkError):
@@ -72,6 +76,10 @@ def is_whole(folder: Path) -> bool:
 def _target(source: str, cache_dir: Path) -> Path:
     """Gives where the exported model belongs: another model, or another content, is another folder."""
     path = Path(source).expanduser()
+    if not path.is_dir() and source.startswith(("/", ".", "~")):
+        raise ModelNotUsable(f"there is no folder {source!r}; {WHAT_TO_DO}")
+    if path.is_dir() and not ((path / "modules.json").is_file() or (path / "config.json").is_file()):
+        raise ModelNotUsable(f"the folder {source!r} holds no sentence-transformers model; {WHAT_TO_DO}")
     # A name is exported once and stays at that revision until its folder is removed.
     content = content_hash(path)[:12] if path.is_dir() else "named"
     slug = re.sub(r"[^A-Za-z0-9._-]+", "-", model_name(source))[:80]
@@ -128,9 +136,7 @@ async def _run_export(source: str, part: Path, name: str) -> None:
         said = stderr.decode(errors="replace").strip().splitlines()
         log.error("model_export_failed", model=name, code=process.returncode, said=said[-20:])
         raise ModelNotUsable(
-            f"the embedding model {source!r} cannot be loaded ({said[-1] if said else 'no message'}); "
-            "set EARMARK_EMBEDDING_MODEL to the folder of a sentence-transformers model, or to the name of one "
-            "that this machine may download"
+            f"the embedding model {source!r} cannot be loaded ({said[-1] if said else 'no message'}); {WHAT_TO_DO}"
         )
 
 

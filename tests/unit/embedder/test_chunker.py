@@ -15,7 +15,7 @@ LIMITS = ChunkLimits()
 
 
 def words_in(texts: Sequence[str]) -> list[int]:
-    """Counts tokens as a model would that has a token for each word, or for each character of a script without spaces."""
+    """Counts tokens as a model would that has one for each word, or each character of a script without spaces."""
     return [sum(1 if word.isascii() else len(word) for word in text.split()) for text in texts]
 
 
