@@ -1,0 +1,5 @@
+"""`make bench`."""
+
+from bench.mesh_vs_poc import main
+
+main()
