@@ -1,6 +1,7 @@
 """Where a stream is cut: synthetic audio and probabilities, no model."""
 
 from collections.abc import Iterator
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -108,7 +109,7 @@ def test_slices_cover_all_speech_in_order_whatever_the_batches(
     samples = samples[: max(1, len(samples) - cut_off)]
     found = cuts(Cutter(slice_seconds=5, first_slice_seconds=5), samples, probabilities, batch=batch)
     covered = np.zeros(len(samples), bool)
-    for before, after in zip(found, found[1:], strict=False):
+    for before, after in pairwise(found):
         assert before.end <= after.start
     for cut in found:
         assert np.array_equal(cut.samples, to_s16(samples[cut.start : cut.end]))

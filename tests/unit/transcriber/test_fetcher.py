@@ -144,7 +144,16 @@ async def test_loopback_is_refused_unless_allowed(objects: ObjectStore) -> None:
 
     async with server(act) as url:
         port = url.rpartition(":")[2]
-        for host in ("127.0.0.1", "localhost", "2130706433", "0x7f.1", "127.1", "[::1]", "[::ffff:127.0.0.1]", "0.0.0.0"):
+        for host in (
+            "127.0.0.1",
+            "localhost",
+            "2130706433",
+            "0x7f.1",
+            "127.1",
+            "[::1]",
+            "[::ffff:127.0.0.1]",
+            "0.0.0.0",
+        ):
             with pytest.raises((AddressRefused, InvalidArgument)):
                 await fetcher(objects, allow_private=False).fetch(f"http://{host}:{port}/x", "k")
     assert asked == []
@@ -160,7 +169,16 @@ async def test_the_own_bucket_is_refused(objects: ObjectStore) -> None:
 @pytest.mark.parametrize(
     "address",
     [
-        *("127.0.0.1", "10.1.2.3", "172.16.0.1", "192.168.1.1", "169.254.169.254", "100.64.0.1", "0.0.0.0", "224.0.0.1"),
+        *(
+            "127.0.0.1",
+            "10.1.2.3",
+            "172.16.0.1",
+            "192.168.1.1",
+            "169.254.169.254",
+            "100.64.0.1",
+            "0.0.0.0",
+            "224.0.0.1",
+        ),
         *("255.255.255.255", "192.0.2.1", "198.18.0.1", "240.0.0.1", "::1", "::", "fe80::1", "fc00::1", "ff02::1"),
         *("::ffff:10.0.0.1", "64:ff9b::7f00:1", "2002:7f00:1::", "2001:db8::1", "2001:0:1::1", "fec0::1"),
     ],
@@ -169,7 +187,9 @@ def test_addresses_that_are_not_on_the_internet(address: str) -> None:
     assert not is_public(ipaddress.ip_address(address))
 
 
-@pytest.mark.parametrize("address", ["1.1.1.1", "93.184.216.34", "2606:4700::1111", "::ffff:1.1.1.1", "64:ff9b::101:101"])
+@pytest.mark.parametrize(
+    "address", ["1.1.1.1", "93.184.216.34", "2606:4700::1111", "::ffff:1.1.1.1", "64:ff9b::101:101"]
+)
 def test_addresses_that_are(address: str) -> None:
     assert is_public(ipaddress.ip_address(address))
 
@@ -177,7 +197,17 @@ def test_addresses_that_are(address: str) -> None:
 @pytest.mark.parametrize(
     "url",
     [
-        *("", "   ", "talk.mp4", "ftp://host/x", "file:///etc/passwd", "http://", "http:///x", "http://[::1", "javascript:1"),
+        *(
+            "",
+            "   ",
+            "talk.mp4",
+            "ftp://host/x",
+            "file:///etc/passwd",
+            "http://",
+            "http:///x",
+            "http://[::1",
+            "javascript:1",
+        ),
         *("http://host:0/x", "http://host:99999/x", "http://name:word@host/x", "http://ho st/x", "http://h/\r\nX: y"),
         "http://host/" + "x" * 3000,
     ],
@@ -189,7 +219,12 @@ def test_what_is_no_url_to_fetch(url: str) -> None:
 
 
 def test_what_is_one() -> None:
-    for url in ("https://example.org/talk.mp4?a=b#t", "HTTP://example.org:8080/x", "s3://bucket/key", "http://[2606::1]/x"):
+    for url in (
+        "https://example.org/talk.mp4?a=b#t",
+        "HTTP://example.org:8080/x",
+        "s3://bucket/key",
+        "http://[2606::1]/x",
+    ):
         assert check_url(f" {url} ") == url
 
 

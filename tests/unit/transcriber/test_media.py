@@ -1,7 +1,7 @@
 """Reading media: every odd file is made here, with PyAV."""
 
-from collections.abc import Sequence
 import wave
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -87,7 +87,9 @@ def test_any_rate_keeps_its_length_and_pitch(tmp_path: Path, rate: int) -> None:
 def test_any_number_of_channels(tmp_path: Path, layout: str, codec: str) -> None:
     path = write(tmp_path / "a.mkv", [(0, tone(1, 48_000))], rate=48_000, layout=layout, codec=codec)
     samples, _ = read(path)
-    assert np.sqrt((samples[4000:12_000] ** 2).mean()) == pytest.approx(0.3 / np.sqrt(2), rel=0.2)  # AAC keeps only the bass of the bass channel
+    assert np.sqrt((samples[4000:12_000] ** 2).mean()) == pytest.approx(
+        0.3 / np.sqrt(2), rel=0.2
+    )  # AAC keeps only the bass of the bass channel
 
 
 @pytest.mark.parametrize("codec", ["pcm_u8", "pcm_s16be", "pcm_s24le", "pcm_s32le", "pcm_f32le", "pcm_f64le"])

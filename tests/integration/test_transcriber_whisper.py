@@ -1,0 +1,169 @@
+"""faster-whisper itself: the packaged tiny English model on committed samples, the base model on the shared media."""
+
+import json
+import re
+from difflib import SequenceMatcher
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from earmark.local import models
+from services.transcriber.media import MediaReader
+from services.transcriber.pcm import SAMPLE_RATE, Samples
+from services.transcriber.problems import MediaProblem
+from services.transcriber.recognizer import NotAvailable, Recognition, WhisperOptions, WhisperRecognizer
+from services.transcriber.slicer import Slicer, SlicingLimits
+from tests.unit.transcriber import recognizer_conformance as conformance
+
+SAMPLES = Path(__file__).resolve().parents[2] / "samples"
+
+
+def load(path: Path, seconds: float | None = None) -> Samples:
+    samples = np.concatenate(list(MediaReader(path, max_seconds=3600).blocks()))
+    return samples if seconds is None else samples[: round(seconds * SAMPLE_RATE)]
+
+
+def plain(text: str) -> str:
+    return " ".join(re.findall(r"\w+", text.lower()))
+
+
+def said(recognition: Recognition) -> str:
+    return plain(" ".join(segment.text for segment in recognition.segments))
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> WhisperRecognizer:
+    try:
+        path = models.ensure(tmp_path_factory.mktemp("models"), asr=models.WHISPER_TINY_EN).asr
+    except models.ModelNotInstalled as missing:
+        pytest.skip(str(missing))
+    return WhisperRecognizer(WhisperOptions(path, device="cpu"))
+
+
+@pytest.fixture(scope="module")
+def base(model_paths: models.ModelPaths) -> WhisperRecognizer:
+    return WhisperRecognizer(WhisperOptions(model_paths.asr, device="cpu"))
+
+
+def test_it_conforms(tiny: WhisperRecognizer) -> None:
+    conformance.check_speech(tiny, load(SAMPLES / "how-gps-finds-you.mp4", 35))
+    conformance.check_no_speech(tiny)
+    conformance.check_language(tiny, load(SAMPLES / "how-gps-finds-you.mp4", 10))
+
+
+def test_words_stand_where_they_are_said(tiny: WhisperRecognizer) -> None:
+    """The same words, asked for after 20 s of silence and noise, are 20 s later to a quarter of a second."""
+    speech = load(SAMPLES / "brewing-better-coffee.mp4", 20)
+    noise = np.random.default_rng(0).normal(0, 0.003, 20 * SAMPLE_RATE).astype(np.float32)
+    noise[: 10 * SAMPLE_RATE] = 0
+    early = tiny.recognize(speech, language=None, hint=None)
+    late = tiny.recognize(np.concatenate([noise, speech]), language=None, hint=None)
+    first = [word for segment in early.segments for word in segment.words]
+    second = [word for segment in late.segments for word in segment.words]
+    # The model may take a word for another one; where it hears the same ones they must stand in the same place.
+    matcher = SequenceMatcher(None, [plain(word.text) for word in first], [plain(word.text) for word in second])
+    assert matcher.ratio() > 0.85
+    shifts = [
+        second[block.b + i].start - first[block.a + i].start - 20
+        for block in matcher.get_matching_blocks()
+        for i in range(block.size)
+    ]
+    assert np.abs(np.median(shifts)) < 0.1
+    assert np.quantile(np.abs(shifts), 0.9) < 0.3
+
+
+def test_no_text_for_noise(tiny: WhisperRecognizer) -> None:
+    generator = np.random.default_rng(0)
+    for level in (0.002, 0.05, 0.3):
+        noise = np.clip(generator.normal(0, level, 20 * SAMPLE_RATE), -1, 1).astype(np.float32)
+        assert tiny.recognize(noise, language=None, hint=None).segments == []
+
+
+def test_a_model_that_is_not_there_is_said_in_words(tmp_path: Path) -> None:
+    with pytest.raises(NotAvailable, match="cannot be loaded"):
+        WhisperRecognizer(WhisperOptions(str(tmp_path), device="cpu"))
+
+
+@pytest.mark.parametrize(
+    ("name", "words", "language"),
+    [
+        ("audio/jfk.flac", "ask what you can do for your country", "en"),
+        ("audio/leopard_de.wav", "der hinter diesem", "de"),
+        ("audio/leopard_fr.wav", "il devient conservateur des eaux", "fr"),
+        ("video/classtranscribe_short.mp4", "i like to eat nuts and berries", "en"),
+        ("video/multi_audio_track.mp4", "this is the first audio track", "en"),
+        ("nasty/eight_channels.m4a", "front left front right", "en"),
+        ("nasty/video_longer_than_audio_1fps.mov", "comparison expressions", "en"),
+    ],
+)
+def test_speech_of_the_shared_media(
+    base: WhisperRecognizer, shared_media: Path, name: str, words: str, language: str
+) -> None:
+    recognition = base.recognize(load(shared_media / name), language=None, hint=None)
+    assert words in said(recognition)
+    assert recognition.language == language
+
+
+@pytest.mark.parametrize(
+    "name", ["bigbuckbunny_20s_music_no_speech.mp4", "noise_no_speech_8s.wav", "silence_60s_audio_only.mp4"]
+)
+def test_no_text_where_nobody_speaks(base: WhisperRecognizer, shared_media: Path, name: str) -> None:
+    assert base.recognize(load(shared_media / "nasty" / name), language=None, hint=None).segments == []
+
+
+def test_two_languages_in_one_file_are_both_heard(base: WhisperRecognizer, shared_media: Path) -> None:
+    text = said(base.recognize(load(shared_media / "audio/multilingual_en_de.mp3"), language=None, hint=None))
+    assert "permission is hereby granted free of charge" in text
+    assert "das recht die software zu verwenden" in text
+
+
+def test_a_word_after_a_long_pause_has_its_own_time(base: WhisperRecognizer, shared_media: Path) -> None:
+    segments = base.recognize(
+        load(shared_media / "video/talk_auto-editor_example.mp4"), language=None, hint=None
+    ).segments
+    assert plain(segments[-1].text) == "banana"
+    assert segments[-1].start == pytest.approx(40, abs=0.5)
+
+
+EXPECTED = {
+    "awful.wav": "NO_SPEECH",
+    "bad.wav": "NOT_MEDIA",
+    "bigbuckbunny_20s_music_no_speech.mp4": "NO_SPEECH",
+    "derived_text_named.mp4": "NOT_MEDIA",
+    "derived_truncated_half.mp4": "INCOMPLETE_MEDIA",
+    "derived_truncated_midstream.mkv": "TRUNCATED_MEDIA",
+    "eight_channels.m4a": "",
+    "evil.wav": "NOT_MEDIA",
+    "no_audio_track_vfr.mov": "NO_AUDIO_TRACK",
+    "no_streams.mp4": "NO_AUDIO_TRACK",
+    "noise_no_speech_8s.wav": "NO_SPEECH",
+    "null.wav": "EMPTY_AUDIO_TRACK",
+    "silence_60s_audio_only.mp4": "NO_SPEECH",
+    "video_longer_than_audio_1fps.mov": "",
+    "zero_bytes.mp4": "EMPTY_FILE",
+}
+
+
+@pytest.mark.parametrize("name", EXPECTED)
+async def test_every_nasty_file_ends_in_words(shared_media: Path, name: str) -> None:
+    slicer = Slicer(slice_seconds=300, first_slice_seconds=60, limits=SlicingLimits())
+    slices = 0
+    try:
+        async with slicer.open(shared_media / "nasty" / name) as slicing:
+            async for _ in slicing.slices():
+                slices += 1
+        ends = ",".join(warning.reason for warning in slicing.warnings)
+    except MediaProblem as problem:
+        ends = problem.reason
+    assert ends == EXPECTED[name]
+    assert (slices > 0) == (ends in {"", "TRUNCATED_MEDIA"})
+
+
+def test_the_samples_are_understood(tiny: WhisperRecognizer) -> None:
+    timings = json.loads((SAMPLES / "timings.json").read_text())
+    assert timings
+    recognition = tiny.recognize(load(SAMPLES / "how-bees-make-honey.mp4"), language=None, hint=None)
+    text = said(recognition)
+    assert "honey" in text
+    assert len(text.split()) > 150
