@@ -281,6 +281,7 @@ def _segment(segment: Any) -> Segment:
 def _model_name(model: str) -> str:
     """Gives a name for people: `Systran/faster-whisper-base` and a folder `…/whisper-base` are both `whisper-base`."""
     path = Path(model)
-    last = path.name if path.name != "model" else path.parent.name
+    cached = next((part for part in path.parts if part.startswith("models--")), None)  # Hugging Face's cache
+    last = cached.rpartition("--")[2] if cached else path.name if path.name != "model" else path.parent.name
     last = last.removeprefix("faster-")
     return last if "whisper" in last else f"whisper-{last}"

@@ -52,8 +52,8 @@ class Settings(CommonSettings):
     """Length of slice aimed at; the cut is made in the longest silence from 0.6 to 1.2 times that."""
     first_slice_seconds: float = Field(default=60, ge=5, le=1800)
     """Length aimed at for the first slice, so that the beginning is searchable soon; then each may be twice as long."""
-    slicer_concurrency: int = Field(default=1, ge=1, le=64)
-    """Videos cut at once."""
+    slicer_concurrency: int = Field(default=2, ge=1, le=64)
+    """Videos fetched and cut at once; more than one, so that a slow fetch does not hold the others back."""
     slicer_max_attempts: int = Field(default=3, ge=1, le=20)
     """Times the decoder may die on a video before it is given up."""
     decoder_memory_mib: int = Field(default=2048, ge=512)

@@ -84,6 +84,7 @@ def test_an_unclear_first_window_does_not_decide_for_the_rest() -> None:
         ("base", "whisper-base"),
         ("Systran/faster-whisper-large-v3", "whisper-large-v3"),
         ("models/whisper-base", "whisper-base"),
+        ("hub/models--Systran--faster-whisper-small.en/snapshots/d3ad", "whisper-small.en"),
         (str(Path("site-packages") / "whisper_tiny_en" / "model"), "whisper_tiny_en"),
     ],
 )
