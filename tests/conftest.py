@@ -106,7 +106,8 @@ def shared_media() -> Path:
 @pytest.fixture(scope="session")
 def chromium() -> str:
     """Path of a Chromium for Playwright's ``executable_path``; a test that needs it skips without it."""
-    found = os.environ.get("EARMARK_TEST_CHROMIUM") or servers.find_program("chromium", "chromium-browser")
+    programs = (servers.find_program(name) for name in ("chromium", "chromium-browser"))
+    found = os.environ.get("EARMARK_TEST_CHROMIUM") or next(filter(None, programs), None)
     if not found:
         pytest.skip("no Chromium: run `make chromium` as root, or set EARMARK_TEST_CHROMIUM to its path")
     return found

@@ -1,5 +1,7 @@
 // The gateway's HTTP API. Every call either gives the parsed answer or throws ApiError with words fit for people.
 
+import { sentence } from "./format.js";
+
 /** A call that was refused or never got through; `message` is shown as it is. */
 export class ApiError extends Error {
   constructor(message, { status = 0, reason = "" } = {}) {
@@ -22,7 +24,7 @@ function refusal(status, body) {
   const details = Array.isArray(error?.details) ? error.details : [];
   const field = details.find((detail) => detail.description)?.description;
   const reason = details.find((detail) => detail.reason)?.reason ?? error?.status ?? "";
-  return new ApiError(error?.message || field || `The server answered with an error (${status}).`, { status, reason });
+  return new ApiError(sentence(error?.message || field || "") || `The server answered with an error (${status}).`, { status, reason });
 }
 
 async function call(path, { method = "GET", json = null, signal = null } = {}) {

@@ -2,7 +2,7 @@
 
 import * as api from "./api.js";
 import { announce, byId, el, icon, notice, setText } from "./dom.js";
-import { clock, day, language, plural, roughly } from "./format.js";
+import { clock, day, language, plural, roughly, sentence } from "./format.js";
 import * as route from "./route.js";
 import * as store from "./store.js";
 
@@ -15,16 +15,17 @@ function standing({ status, progress, warnings, error }) {
       return "Waiting its turn";
     case "processing": {
       if (!progress.slices_known) return "Listening for speech";
-      const parts = progress.slicing_done ? `${progress.slices_done} of ${plural(progress.slices_known, "part")}` : `${plural(progress.slices_done, "part")} so far`;
+      if (!progress.slices_done) return progress.slicing_done ? `Writing down ${plural(progress.slices_known, "part")}` : "Writing down what is said";
+      const parts = progress.slicing_done ? `${progress.slices_done} of ${plural(progress.slices_known, "part")} done` : `${plural(progress.slices_done, "part")} done so far`;
       const ready = progress.seconds_searchable > 0 ? ` · ${roughly(progress.seconds_searchable)} searchable already` : "";
       return `${parts}${ready}`;
     }
     case "deleting":
       return "Being deleted";
     case "failed":
-      return error?.message ?? "Something went wrong.";
+      return sentence(error?.message || "Something went wrong");
     default:
-      return warnings.map((warning) => warning.message).join(" ");
+      return warnings.map((warning) => sentence(warning.message)).join(" ");
   }
 }
 
@@ -141,6 +142,14 @@ export function createLibrary({ onOpen }) {
     return answer;
   }
 
+  async function dropIfGone(id) {
+    try {
+      await api.getVideo(id);
+    } catch (error) {
+      if (error.status === 404) store.drop(id);
+    }
+  }
+
   more.addEventListener("click", async () => {
     more.disabled = true;
     try {
@@ -156,17 +165,19 @@ export function createLibrary({ onOpen }) {
   return {
     /** Fetches the newest page; called at start and now and then, to see what others added or removed. */
     async load() {
+      // What an upload adds while the answer is on its way is missing from it, and not gone.
+      const before = store.all();
       try {
         const answer = await page("");
         if (!loaded) {
           cursor = answer.next_cursor;
           more.hidden = !cursor;
         }
-        if (!answer.next_cursor) {
-          // The whole library fits one page, so what is not on it is gone.
-          const there = new Set(answer.videos.map((video) => video.video_id));
-          store.all().filter((video) => !there.has(video.video_id)).forEach((video) => store.drop(video.video_id));
-        }
+        const there = new Set(answer.videos.map((video) => video.video_id));
+        const absent = before.filter((video) => !there.has(video.video_id));
+        // When the whole library fits one page, what is not on it is gone. Else only what was being deleted is asked for.
+        if (!answer.next_cursor) absent.forEach((video) => store.drop(video.video_id));
+        else await Promise.all(absent.filter((video) => video.status === "deleting").map((video) => dropIfGone(video.video_id)));
         loaded = true;
         byId("library-notice").replaceChildren();
       } catch (error) {

@@ -40,7 +40,9 @@ export function prefer(id) {
 
 function balance() {
   if (document.hidden) return;
-  const active = store.all().filter(store.isActive).map((video) => video.video_id).filter((id) => !resting.has(id));
+  // Not those being deleted: there is nothing to say of them but that they are gone, which polling tells.
+  const working = store.all().filter((video) => store.isActive(video) && video.status !== "deleting");
+  const active = working.map((video) => video.video_id).filter((id) => !resting.has(id));
   const next = [...active.filter((id) => id === wanted), ...active.filter((id) => streams.has(id) && id !== wanted), ...active];
   const keep = new Set([...new Set(next)].slice(0, STREAMS));
   for (const id of streams.keys()) if (!keep.has(id)) close(id);

@@ -160,6 +160,7 @@ export function createPlayer({ onClose, onJump }) {
         root.hidden = false;
         open = { id, t, media: createMedia(id), loading: new AbortController(), done: 0, ranges: [], shown: null };
         problem.replaceChildren();
+        root.removeAttribute("data-broken");
         setText(title, "…");
         setText(facts, "");
         setText(state, "");
@@ -179,9 +180,11 @@ export function createPlayer({ onClose, onJump }) {
         await load();
       } catch (error) {
         if (open !== mine) return;
-        setText(title, error.status === 404 ? "This video is not here" : "This video can’t be opened");
+        const gone = error.status === 404;
+        setText(title, gone ? "This video is not here" : "This video can’t be opened");
         stage.replaceChildren();
-        problem.replaceChildren(notice({ text: error.message, kind: "error" }));
+        root.toggleAttribute("data-broken", true);
+        problem.replaceChildren(notice({ text: gone ? "It was deleted, or the link is not complete." : error.message, kind: "error" }));
       }
     },
     /** Shows the moments of a new answer beside the video that is open. */

@@ -39,7 +39,7 @@ export function createUploads() {
     mine.set = (state, text) => {
       node.dataset.state = state;
       bar.hidden = state === "failed" || state === "done";
-      retry.hidden = state !== "failed";
+      retry.hidden = state !== "failed" || file.size === 0;
       cancel.setAttribute("aria-label", state === "failed" ? `Dismiss ${file.name}` : `Cancel ${file.name}`);
       cancel.hidden = state === "done";
       setText(line, text);
