@@ -61,7 +61,7 @@ def check(extra: str, install: Install, wheel: Path, venv: Path) -> list[str]:
     run(sys.executable, "-m", "venv", str(venv))
     python = str(venv / "bin" / "python")
     target = f"earmark[{extra}] @ {wheel.as_uri()}" if extra else f"earmark @ {wheel.as_uri()}"
-    run(python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--constraint", str(LOCK), target)
+    run(python, "-m", "pip", "install", "-qq", "--disable-pip-version-check", "--constraint", str(LOCK), target)
     problems = []
     for module in install.imports:
         # In the venv's folder, not the repository's: what is imported is what was installed.
