@@ -61,6 +61,7 @@ async def build(settings: Settings, stack: AsyncExitStack) -> Service:
         shards_total=len(shards),
         deadline_seconds=settings.search_deadline_seconds,
         semantic_floor=settings.search_semantic_floor,
+        semantic_floor_alone=settings.search_semantic_floor_alone,
         depth=settings.search_depth,
         more_per_video=settings.search_more_per_video,
         concurrency=settings.search_concurrency,

@@ -187,6 +187,7 @@ class Searcher:
         shards_total: Shards there are.
         deadline_seconds: Time a search may take.
         semantic_floor: Cosine similarity below which a chunk does not count as found by meaning.
+        semantic_floor_alone: The same, for a hybrid search whose words are found nowhere.
         depth: Chunks a shard is asked for per leg, for a first page of usual size.
         more_per_video: Further moments shown of each video.
         concurrency: Searches under way at once; one more is refused.
@@ -200,6 +201,7 @@ class Searcher:
         shards_total: int,
         deadline_seconds: float,
         semantic_floor: float,
+        semantic_floor_alone: float,
         depth: int,
         more_per_video: int,
         concurrency: int,
@@ -209,6 +211,7 @@ class Searcher:
         self._shards_total = shards_total
         self._deadline_seconds = deadline_seconds
         self._semantic_floor = semantic_floor
+        self._semantic_floor_alone = max(semantic_floor, semantic_floor_alone)
         self._depth = depth
         self._more = more_per_video
         self._concurrency = concurrency
@@ -262,8 +265,10 @@ class Searcher:
             )
         asked = time.monotonic()
 
-        videos = group(fuse(answers.responses, semantic_floor=self._semantic_floor), more=self._more)
-        page, next_cursor = self._page(query, videos, answers.responses, depth)
+        floor = self._floor(query, answers.responses)
+        videos = group(fuse(answers.responses, semantic_floor=floor), more=self._more)
+        cut_off = depth < MAX_DEPTH and _cut_off(answers.responses, depth, floor)
+        page, next_cursor = _page(query, videos, cut_off=cut_off)
         hits = _hits(page, query)
         fused = time.monotonic()
 
@@ -299,19 +304,35 @@ class Searcher:
         wanted = max(self._depth, 5 * query.limit) * int(_DEPTH_GROWTH ** min(query.cursor.page, 8))
         return min(wanted, MAX_DEPTH)
 
-    def _page(
-        self, query: SearchQuery, videos: list[VideoHits], responses: Sequence[pb.SearchShardResponse], depth: int
-    ) -> tuple[list[VideoHits], str]:
-        """Takes the next videos that no page before has shown, and the cursor behind them."""
-        seen = query.cursor.seen
-        fresh = [video for video in videos if seen_id(video.video_id) not in seen] if seen else videos
-        page = fresh[: query.limit]
-        if len(fresh) <= query.limit and not (depth < MAX_DEPTH and _cut_off(responses, depth, self._semantic_floor)):
-            return page, ""
-        shown = seen.union(seen_id(video.video_id) for video in page)
-        if len(shown) > MAX_SEEN:
-            return page, ""
-        return page, SearchCursor(page=query.cursor.page + 1, seen=shown).encode(query.bound)
+    def _floor(self, query: SearchQuery, responses: Sequence[pb.SearchShardResponse]) -> float:
+        """Gives the floor of the dense leg: a high one when not one word of the query is said anywhere.
+
+        Something is always nearest, even to gibberish; that none of its words are known tells the two apart.
+        """
+        if query.mode is not SearchMode.HYBRID or not all("keyword" in response.legs for response in responses):
+            return self._semantic_floor
+        if any(hit.HasField("keyword_score") for response in responses for hit in response.hits):
+            return self._semantic_floor
+        return self._semantic_floor_alone
+
+
+def _page(query: SearchQuery, videos: list[VideoHits], *, cut_off: bool) -> tuple[list[VideoHits], str]:
+    """Takes the next videos that no page before has shown, and the cursor behind them.
+
+    Args:
+        query: What was asked for.
+        videos: What was found, best first.
+        cut_off: Whether looking deeper may find more.
+    """
+    seen = query.cursor.seen
+    fresh = [video for video in videos if seen_id(video.video_id) not in seen] if seen else videos
+    page = fresh[: query.limit]
+    if len(fresh) <= query.limit and not cut_off:
+        return page, ""
+    shown = seen.union(seen_id(video.video_id) for video in page)
+    if len(shown) > MAX_SEEN:
+        return page, ""
+    return page, SearchCursor(page=query.cursor.page + 1, seen=shown).encode(query.bound)
 
 
 def _clean(text: str) -> str:

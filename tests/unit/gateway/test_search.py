@@ -48,6 +48,7 @@ def searcher(*shards: FakeShard, embedder: Embedder | None = None, depth: int = 
         shards_total=len(shards),
         deadline_seconds=5,
         semantic_floor=0.2,
+        semantic_floor_alone=0.5,
         depth=depth,
         more_per_video=more,
         concurrency=2,
@@ -98,6 +99,19 @@ async def test_without_a_matching_word_play_starts_with_the_chunk() -> None:
 async def test_gibberish_finds_nothing() -> None:
     answer = await searcher(*bakery()).search(query("xqzvw flrbt"))
     assert (answer.hits, answer.next_cursor, answer.coverage.complete) == ([], "", True)
+
+
+async def test_what_is_near_only_counts_while_some_word_is_known() -> None:
+    near = chunk(A, 0, "alpha beta gamma delta epsilon zeta eta theta")  # cosine 0.35 to one of its words
+    unrelated = chunk(B, 0, "omega")
+    for words, found in [("alpha omega", [A, B]), ("alpha", [A])]:
+        answer = await searcher(FakeShard(0, [near, unrelated])).search(query(words))
+        assert sorted(hit.video_id for hit in answer.hits) == found
+    silent = chunk(A, 0, "")
+    silent.vector = near.vector  # near by meaning, without the word
+    hybrid = await searcher(FakeShard(0, [silent])).search(query("alpha"))
+    by_meaning = await searcher(FakeShard(0, [silent])).search(query("alpha", mode="semantic"))
+    assert ([hit.video_id for hit in hybrid.hits], [hit.video_id for hit in by_meaning.hits]) == ([], [A])
 
 
 @pytest.mark.parametrize(("mode", "legs"), [("semantic", ["semantic"]), ("keyword", ["keyword"])])
