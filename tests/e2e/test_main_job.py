@@ -6,12 +6,12 @@ import re
 from pathlib import Path
 from typing import Any
 
-import av
 import httpx
 import pytest
 
 from earmark.client import Client as EarmarkClient
 from earmark.client import NotFound, SearchResult, VideoStatus
+from tests.support.clips import clipped
 from tests.support.local_mesh import SAMPLES, LocalMesh, questions
 
 pytestmark = pytest.mark.timeout(400)
@@ -158,14 +158,3 @@ def found_in(client: EarmarkClient, query: str, video_id: str) -> bool:
 def moments(found: SearchResult) -> list[tuple[str, float, str]]:
     """What was found, for the failure."""
     return [(hit.title, hit.match_time, hit.text) for best in found.hits for hit in (best, *best.more)]
-
-
-def clipped(source: Path, target: Path, *, seconds: float) -> Path:
-    """The first seconds of a video, its streams copied."""
-    with av.open(str(source)) as reading, av.open(str(target), "w") as writing:
-        streams = {stream.index: writing.add_stream_from_template(stream) for stream in reading.streams}
-        for packet in reading.demux():
-            if packet.dts is not None and packet.pts * packet.time_base < seconds:
-                packet.stream = streams[packet.stream.index]
-                writing.mux(packet)
-    return target

@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,9 +46,15 @@ class Result:
 
 
 class LocalMesh:
-    """A mesh on a data folder of its own."""
+    """A mesh on a data folder of its own.
 
-    def __init__(self, folder: Path, models: Path) -> None:
+    Args:
+        folder: the data folder.
+        models: where joined and exported models are kept, shared between meshes.
+        settings: further settings of its services, `EARMARK_…`.
+    """
+
+    def __init__(self, folder: Path, models: Path, settings: Mapping[str, str] | None = None) -> None:
         self.data = DataDir(folder)
         self._port = free_port()
         self._environment = {
@@ -57,6 +63,7 @@ class LocalMesh:
             "EARMARK_MODELS_DIR": str(models),
             "PYTHONPATH": str(REPOSITORY),
             "COLUMNS": "200",
+            **(settings or {}),
         }
 
     @property
@@ -105,9 +112,11 @@ class LocalMesh:
         eventually_sync(lambda: self.pid(child) != pid, 30, message=f"the end of {child}")
 
     def kill_all(self) -> None:
-        """SIGKILL to the supervisor, with which every child dies."""
+        """SIGKILL to the supervisor, with which every child dies, and every child's children."""
+        groups = {child.pid for child in self.state.children}
         os.kill(self.state.pid, signal.SIGKILL)
         eventually_sync(lambda: not states.is_held(self.data), 30, message="the end of the mesh")
+        eventually_sync(lambda: not _alive_in(groups), 30, message="the end of all processes of the mesh")
 
     def status(self, video_id: str) -> str:
         """Status of a video; empty while the gateway is away."""
@@ -161,9 +170,9 @@ class LocalMesh:
 
 
 @contextmanager
-def local_mesh(folder: Path, models: Path) -> Iterator[LocalMesh]:
+def local_mesh(folder: Path, models: Path, settings: Mapping[str, str] | None = None) -> Iterator[LocalMesh]:
     """A mesh that serves; ended afterwards."""
-    mesh = LocalMesh(folder, models)
+    mesh = LocalMesh(folder, models, settings)
     mesh.up()
     try:
         yield mesh
@@ -176,3 +185,16 @@ def questions() -> list[dict[str, Any]]:
     """The samples' questions, each with the window in which it is answered."""
     rows: list[dict[str, Any]] = json.loads((SAMPLES / "questions.json").read_text())
     return rows
+
+
+def _alive_in(groups: Collection[int]) -> list[int]:
+    """Processes of these process groups that still run."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            state, _, group, *_ = (folder / "stat").read_text().rpartition(")")[2].split()
+        except OSError:  # gone meanwhile
+            continue
+        if int(group) in groups and state != "Z":
+            found.append(int(folder.name))
+    return found
