@@ -143,7 +143,8 @@ class StreamFollower:
                 changes.append((replace_slice(video, slice_id, records), video))
             except EarmarkError as error:
                 await self._indexing.refuse(video, slice_id, error)
-        await self._indexing.apply(changes, sequence=batch[-1].sequence)
+        await self._indexing.apply(changes)
+        await self._replica.advance(batch[-1].sequence)
 
     async def _read(self, video_id: str, slices: set[str]) -> tuple[Video | None, list[ChunkRecord] | None]:
         """Reads a video and its chunks; no video when it is gone or going, no chunks when they are not readable."""

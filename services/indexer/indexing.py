@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from collections import defaultdict
 from collections.abc import Sequence
 
 import structlog
 from prometheus_client import Counter
 
 from services.common.errors import EarmarkError
-from services.common.videos.model import SliceState, Video
+from services.common.videos.model import SliceState, Video, VideoStatus
 from services.common.videos.store import VideoStore
 from services.indexer.chunks import Change, ReplaceSlice
 from services.indexer.replica import Replica
@@ -18,7 +19,7 @@ log = structlog.get_logger()
 
 REFUSED = Counter("earmark_indexer_slices_refused_total", "Slices that could not be indexed, by reason.", ["reason"])
 
-_CONCURRENT_UPDATES = 8
+_CONCURRENT_VIDEOS = 8
 
 
 class Indexing:
@@ -33,22 +34,30 @@ class Indexing:
         self._replica = replica
         self._videos = videos
 
-    async def apply(self, changes: Sequence[tuple[Change, Video | None]], *, sequence: int | None = None) -> None:
-        """Applies changes; with each comes the video as it was read, where there is one."""
-        applied = await self._replica.apply([change for change, _ in changes], sequence=sequence)
-        gate = asyncio.Semaphore(_CONCURRENT_UPDATES)
+    async def apply(self, changes: Sequence[tuple[Change, Video | None]]) -> None:
+        """Applies changes; with each comes the video as it was read, where there is one.
 
-        async def settle(place: int, change: ReplaceSlice, video: Video) -> None:
+        The replica's sequence is the caller's to advance, after this: a snapshot that had the sequence of an event
+        whose slice was not moved on yet would, after a crash, leave that slice behind for good.
+        """
+        applied = await self._replica.apply([change for change, _ in changes])
+        by_video: dict[str, list[tuple[ReplaceSlice, Video, EarmarkError | None]]] = defaultdict(list)
+        for place, (change, video) in enumerate(changes):
+            if isinstance(change, ReplaceSlice) and video is not None:
+                by_video[video.video_id].append((change, video, applied.refused.get(place)))
+        gate = asyncio.Semaphore(_CONCURRENT_VIDEOS)
+
+        async def move_on(slices: list[tuple[ReplaceSlice, Video, EarmarkError | None]]) -> None:
             async with gate:
-                if error := applied.refused.get(place):
-                    await self.refuse(video, change.slice_id, error)
-                else:
-                    await self._indexed(video, change.slice_id)
+                for change, video, error in slices:
+                    if error is not None:
+                        await self.refuse(video, change.slice_id, error)
+                    else:
+                        await self._indexed(video, change.slice_id)
 
         async with asyncio.TaskGroup() as group:
-            for place, (change, video) in enumerate(changes):
-                if isinstance(change, ReplaceSlice) and video is not None:
-                    group.create_task(settle(place, change, video))
+            for slices in by_video.values():
+                group.create_task(move_on(slices))
 
     async def refuse(self, video: Video, slice_id: str, error: EarmarkError) -> None:
         """Fails a slice that can never be indexed as it is. One that was indexed before stays so in its document."""
@@ -59,6 +68,8 @@ class Indexing:
 
     async def _indexed(self, video: Video, slice_id: str) -> None:
         part = video.slice(slice_id)
-        if part is not None and part.state is SliceState.INDEXED:  # another replica was quicker, or this is a replay
+        settled = video.status in {VideoStatus.READY, VideoStatus.FAILED}
+        if settled and part is not None and part.state is SliceState.INDEXED:  # a replay, long since done
             return
+        # Also when another replica was quicker: it may have died between moving the slice and settling the video.
         await self._videos.slice_indexed(video.video_id, slice_id)

@@ -42,9 +42,7 @@ async def rebuild(*, replica: Replica, indexing: Indexing, videos: VideoStore, b
             await indexing.apply(changes)
             changes.clear()
     await indexing.apply(changes)
-    await replica.advance(end)
-    if replica.shard.chunk_count:
-        replica.origin = "rebuild"
+    await replica.filled(end)
     log.info(
         "index_rebuilt",
         chunks=replica.shard.chunk_count,

@@ -59,6 +59,7 @@ class Replica:
         self._searches = searches
         self._writes = writes
         self._shard: Shard | None = None
+        self._filling = False
         self._snapshot_changes = 0
         self._snapshot_at = time.time()
 
@@ -86,18 +87,27 @@ class Replica:
         if shard is None:
             return False
         self._shard = shard
+        self._filling = False
         self._snapshot_changes = shard.changes
         self.snapshot_sequence = shard.applied_sequence
         self.origin = "snapshot"
         return True
 
     async def begin_anew(self) -> None:
-        """Opens an empty shard."""
+        """Opens an empty shard. No snapshot is taken before it is `filled`: half an index must not last."""
         await self._let_go()
+        self._filling = True
         self._shard = await self._writes.run(self._snapshots.empty)
         self._snapshot_changes = self._shard.changes
         self.snapshot_sequence = 0
         self.origin = "empty"
+
+    async def filled(self, sequence: int) -> None:
+        """Says that the shard has all it must have at `sequence` of the stream."""
+        await self.advance(sequence)
+        self._filling = False
+        if self.shard.chunk_count:
+            self.origin = "rebuild"
 
     async def search(self, query: Query) -> Found:
         """Searches the shard.
@@ -110,9 +120,9 @@ class Replica:
         self._check_ready()
         return await self._searches.run(self.shard.search, query)
 
-    async def apply(self, changes: Sequence[Change], *, sequence: int | None = None) -> Applied:
+    async def apply(self, changes: Sequence[Change]) -> Applied:
         """Changes the shard, as `Shard.apply` does; what it did can be searched when this returns."""
-        return await self._writes.run(self.shard.apply, changes, sequence=sequence)
+        return await self._writes.run(self.shard.apply, changes)
 
     async def apply_durably(self, change: Change) -> Applied:
         """Makes one change that has come from outside the stream, and a snapshot with it in.
@@ -158,6 +168,8 @@ class Replica:
 
     def _take_snapshot(self) -> None:
         shard = self.shard
+        if self._filling:
+            return
         if (shard.changes, shard.applied_sequence) == (self._snapshot_changes, self.snapshot_sequence):
             return
         self._snapshots.write(shard)

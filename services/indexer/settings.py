@@ -8,7 +8,7 @@ import socket
 from pathlib import Path
 from typing import Self
 
-from pydantic import AliasChoices, Field, model_validator
+from pydantic import Field, model_validator
 
 from services.common.settings import CommonSettings
 
@@ -22,11 +22,7 @@ class Settings(CommonSettings):
     """Port of `/metrics`; 0 means none."""
     shards: int = Field(default=2, ge=1, le=256)
     """Shards the index is cut into."""
-    indexer_ordinal: int = Field(
-        default=-1,
-        ge=-1,
-        validation_alias=AliasChoices("indexer_ordinal", "EARMARK_INDEXER_ORDINAL", "EARMARK_ORDINAL"),
-    )
+    indexer_ordinal: int = Field(default=-1, ge=-1)
     """Number of this indexer among all. It is replica `ordinal // shards` of shard `ordinal % shards`.
     Left out, it is the number the host's name ends with, which is how a StatefulSet numbers its pods."""
     index_dir: Path = Path("/var/lib/earmark/index")
