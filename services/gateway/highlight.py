@@ -8,6 +8,7 @@ written without spaces are matched by pairs of characters.
 from __future__ import annotations
 
 import unicodedata
+from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import NamedTuple
@@ -52,6 +53,9 @@ class Highlights(NamedTuple):
     """Half-open ranges of code points, in order, not overlapping."""
     terms: list[str]
     """The query term each range matches, by position."""
+
+
+_NOTHING = Highlights([], [])
 
 
 @lru_cache(maxsize=8192)
@@ -118,14 +122,14 @@ class Query:
 
     def find(self, text: str) -> Highlights:
         """Returns the words of `text` that match, as ranges of its code points."""
-        folded, positions = _fold_with_positions(text)
+        folded, positions = (text.lower(), None) if text.isascii() else _fold_with_positions(text)
         found: list[tuple[int, int, str]] = []
         for head in self._heads:
             at = folded.find(head)
             while at >= 0:
                 end = at + len(head)
                 if at == 0 or not folded[at - 1].isalnum():
-                    end = _REST_OF_WORD.match(folded, at).end()  # type: ignore[union-attr]  # it matches nothing too
+                    end = _REST_OF_WORD.match(folded, end).end()  # type: ignore[union-attr]  # it matches nothing too
                     word = folded[at:end].rstrip("'_")
                     term = stem(word)
                     if term in self._stems:
@@ -136,34 +140,35 @@ class Query:
             while at >= 0:
                 found.append((at, at + len(gram), gram))
                 at = folded.find(gram, at + 1)
+        if not found:
+            return _NOTHING
         if positions is not None:
             found = [(positions[start], positions[end - 1] + 1, term) for start, end, term in found]
+        found.sort()
+        if text.isascii():  # whole words: they can neither overlap nor be followed by a combining mark
+            return Highlights([(start, end) for start, end, _ in found], [term for _, _, term in found])
         return _merge(found, text)
 
 
-def best_sentence(highlights: Highlights, marks: Sequence[tuple[int, float]]) -> float | None:
-    """Returns where the sentence with most of the query's words starts, or None when no word matches.
+def best_sentence(highlights: Highlights, starts: Sequence[int]) -> int | None:
+    """Returns which sentence has most of the query's words, or None when no word matches.
 
     Args:
         highlights: the matches in the chunk.
-        marks: for each sentence its first code point in the chunk and its start in the media, in seconds.
+        starts: for each sentence its first code point in the chunk, in order.
 
     Returns:
-        Seconds in the media: of the sentence with the most different terms, then the most marks, then the first.
+        Position in `starts`: of the sentence with the most different terms, then the most marks, then the first.
     """
-    if not highlights.ranges or not marks:
+    if not highlights.ranges or not starts:
         return None
-    ordered = sorted(marks)
-    different: list[set[str]] = [set() for _ in ordered]
-    marked = [0] * len(ordered)
-    sentence = 0
+    terms: dict[int, list[str]] = {}
     for (start, _), term in zip(highlights.ranges, highlights.terms, strict=True):
-        while sentence + 1 < len(ordered) and ordered[sentence + 1][0] <= start:
-            sentence += 1
-        different[sentence].update(term.split(" "))
-        marked[sentence] += 1
-    best = max(range(len(ordered)), key=lambda at: (len(different[at]), marked[at], -at))
-    return ordered[best][1]
+        sentence = max(bisect_right(starts, start) - 1, 0)
+        terms.setdefault(sentence, []).extend(term.split(" ") if " " in term else (term,))
+    if len(terms) == 1:
+        return next(iter(terms))
+    return max(terms, key=lambda at: (len(set(terms[at])), len(terms[at]), -at))
 
 
 @lru_cache(maxsize=64)
@@ -182,8 +187,6 @@ def _pairs(runs: Iterable[str]) -> list[str]:
 
 def _fold_with_positions(text: str) -> tuple[str, list[int] | None]:
     """Folds a text and says where each folded character comes from (None: from the same place)."""
-    if text.isascii():
-        return text.lower(), None
     pieces = [_fold_char(char) for char in text]
     folded = "".join(pieces)
     if len(folded) == len(text) and all(pieces):
@@ -200,7 +203,7 @@ def _merge(found: list[tuple[int, int, str]], text: str) -> Highlights:
     """Joins ranges that touch or overlap, and takes in combining marks that follow."""
     ranges: list[tuple[int, int]] = []
     terms: list[str] = []
-    for start, end, term in sorted(found):
+    for start, end, term in found:
         stop = end
         while stop < len(text) and unicodedata.combining(text[stop]):
             stop += 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from earmark.internal.v1 import shard_service_pb2 as pb
 
@@ -12,8 +13,7 @@ RRF_K = 60
 "Reciprocal Rank Fusion outperforms Condorcet and individual Rank Learning Methods", SIGIR 2009."""
 
 
-@dataclass(frozen=True, slots=True)
-class LegScore:
+class LegScore(NamedTuple):
     """What one leg says of a chunk."""
 
     score: float
@@ -56,33 +56,40 @@ def fuse(responses: Iterable[pb.SearchShardResponse], *, semantic_floor: float) 
     Returns:
         Chunks found by a leg, by fused score, then cosine, then id, so that the order is always the same.
     """
-    semantic: dict[str, tuple[float, pb.Chunk]] = {}
-    keyword: dict[str, tuple[float, pb.Chunk]] = {}
+    hits: dict[str, RankedHit] = {}
+    semantic: list[tuple[float, str]] = []
+    keyword: list[tuple[float, str]] = []
     for response in responses:
         for hit in response.hits:
+            near = hit.HasField("semantic_score") and hit.semantic_score >= semantic_floor
+            said = hit.HasField("keyword_score")
+            if not (near or said):
+                continue
             chunk = hit.chunk
             chunk_id = chunk.chunk_id
-            if hit.HasField("semantic_score"):
-                score = hit.semantic_score
-                if score >= semantic_floor and (chunk_id not in semantic or semantic[chunk_id][0] < score):
-                    semantic[chunk_id] = (score, chunk)
-            if hit.HasField("keyword_score"):
-                score = hit.keyword_score
-                if chunk_id not in keyword or keyword[chunk_id][0] < score:
-                    keyword[chunk_id] = (score, chunk)
-
-    hits: dict[str, RankedHit] = {}
-    for rank, chunk_id in enumerate(_by_score(semantic), start=1):
-        score, chunk = semantic[chunk_id]
-        hits[chunk_id] = RankedHit(chunk, 1.0 / (RRF_K + rank), semantic=LegScore(score, rank))
-    for rank, chunk_id in enumerate(_by_score(keyword), start=1):
-        score, chunk = keyword[chunk_id]
-        ranked = hits.get(chunk_id)
-        if ranked is None:
-            ranked = hits[chunk_id] = RankedHit(chunk)
+            if chunk_id in hits:
+                continue
+            hits[chunk_id] = RankedHit(chunk)
+            # Scores are negated, so that a plain sort gives the best first and equals by their ids.
+            if near:
+                semantic.append((-hit.semantic_score, chunk_id))
+            if said:
+                keyword.append((-hit.keyword_score, chunk_id))
+    semantic.sort()
+    keyword.sort()
+    for rank, (score, chunk_id) in enumerate(semantic, start=1):
+        ranked = hits[chunk_id]
+        ranked.score = 1.0 / (RRF_K + rank)
+        ranked.semantic = LegScore(-score, rank)
+    for rank, (score, chunk_id) in enumerate(keyword, start=1):
+        ranked = hits[chunk_id]
         ranked.score += 1.0 / (RRF_K + rank)
-        ranked.keyword = LegScore(score, rank)
-    return [hits[chunk_id] for chunk_id in sorted(hits, key=lambda chunk_id: _order(chunk_id, hits[chunk_id]))]
+        ranked.keyword = LegScore(-score, rank)
+    order = sorted(
+        (-ranked.score, -ranked.semantic.score if ranked.semantic else 0.0, chunk_id)
+        for chunk_id, ranked in hits.items()
+    )
+    return [hits[chunk_id] for _, _, chunk_id in order]
 
 
 def group(hits: Sequence[RankedHit], *, more: int) -> list[VideoHits]:
@@ -96,11 +103,3 @@ def group(hits: Sequence[RankedHit], *, more: int) -> list[VideoHits]:
         elif len(video.more) < more:
             video.more.append(hit)
     return list(videos.values())
-
-
-def _by_score(found: dict[str, tuple[float, pb.Chunk]]) -> list[str]:
-    return sorted(found, key=lambda chunk_id: (-found[chunk_id][0], chunk_id))
-
-
-def _order(chunk_id: str, hit: RankedHit) -> tuple[float, float, str]:
-    return (-hit.score, -hit.semantic.score if hit.semantic else 0.0, chunk_id)

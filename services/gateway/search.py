@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
+from google.protobuf.duration_pb2 import Duration
+
 from earmark.internal.v1 import shard_service_pb2 as pb
 from services.common.errors import EarmarkError, InvalidArgument, Overloaded, Unavailable
 from services.common.ids import is_video_id
@@ -379,14 +381,13 @@ def _hit(ranked: RankedHit, text: str, queries: dict[str, highlight.Query]) -> H
         words = queries[language] = highlight.Query(text, language=language)
     chunk_text = chunk.text
     found = words.find(chunk_text)
-    start = chunk.start_offset.seconds + chunk.start_offset.nanos * 1e-9
-    match: float | None = None
+    start = _seconds(chunk.start_offset)
+    match = start
     if found.ranges:
-        marks = [
-            (mark.char_offset, mark.start_offset.seconds + mark.start_offset.nanos * 1e-9)
-            for mark in chunk.sentence_marks
-        ]
-        match = highlight.best_sentence(found, marks)
+        marks = chunk.sentence_marks
+        best = highlight.best_sentence(found, [mark.char_offset for mark in marks])
+        if best is not None:
+            match = _seconds(marks[best].start_offset)
     return Hit(
         video_id=chunk.video_id,
         title=chunk.title,
@@ -395,9 +396,13 @@ def _hit(ranked: RankedHit, text: str, queries: dict[str, highlight.Query]) -> H
         text=chunk_text,
         highlights=found.ranges,
         start_time=start,
-        end_time=chunk.end_offset.seconds + chunk.end_offset.nanos * 1e-9,
-        match_time=start if match is None else match,
+        end_time=_seconds(chunk.end_offset),
+        match_time=match,
         score=ranked.score,
         semantic=ranked.semantic,
         keyword=ranked.keyword,
     )
+
+
+def _seconds(offset: Duration) -> float:
+    return offset.seconds + offset.nanos * 1e-9

@@ -64,17 +64,20 @@ def test_ranges_are_ordered_and_do_not_overlap() -> None:
 
 def test_the_sentence_with_most_different_words_wins() -> None:
     text = "Bread, bread, bread. Salt makes the bread rise slowly. Salt."
-    marks = [(0, 10.0), (21, 14.5), (55, 20.0)]
-    assert best_sentence(Query("salt bread rise").find(text), marks) == 14.5
+    assert best_sentence(Query("salt bread rise").find(text), [0, 21, 55]) == 1
 
 
 def test_the_first_of_equal_sentences_wins() -> None:
     text = "One moon. Two moon."
-    assert best_sentence(Query("moon").find(text), [(0, 3.0), (10, 5.0)]) == 3.0
+    assert best_sentence(Query("moon").find(text), [0, 10]) == 0
 
 
-def test_no_match_or_no_marks_says_nothing() -> None:
-    assert best_sentence(Highlights([], []), [(0, 1.0)]) is None
+def test_a_word_before_the_first_sentence_counts_for_it() -> None:
+    assert best_sentence(Query("moon").find("moon. Stars."), [6]) == 0
+
+
+def test_no_match_or_no_sentence_says_nothing() -> None:
+    assert best_sentence(Highlights([], []), [0]) is None
     assert best_sentence(Highlights([(0, 1)], ["x"]), []) is None
 
 
