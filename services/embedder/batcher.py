@@ -36,7 +36,8 @@ class Batcher:
         return model
 
     async def loaded(self) -> EmbeddingModel:
-        """Waits until passages can be embedded, and gives the model."""
+        """Waits until both lanes have loaded the model, and gives it."""
+        await self._lanes[TextKind.QUERY].loaded()
         return await self._lanes[TextKind.PASSAGE].loaded()
 
     async def is_ready(self) -> bool:

@@ -56,6 +56,12 @@ class Chunk:
     end_time: float
     sentence_marks: list[tuple[int, float]]
 
+    @property
+    def sentences(self) -> list[str]:
+        """What is said from each mark to the next."""
+        ends = [offset for offset, _ in self.sentence_marks[1:]] + [len(self.text)]
+        return [self.text[begin:end].strip() for (begin, _), end in zip(self.sentence_marks, ends, strict=True)]
+
 
 def chunk_slice(transcript: SliceTranscript, count_tokens: TokenCounter, limits: ChunkLimits) -> list[Chunk]:
     """Cuts a transcript into chunks, in order; none when nothing was said. No word is split or lost.

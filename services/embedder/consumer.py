@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import structlog
 
 from earmark.events.v1 import events_pb2 as pb
@@ -10,7 +11,7 @@ from services.common.events.consumer import Done, Event, Outcome, Reject
 from services.common.executor import BoundedExecutor
 from services.common.objects import ObjectStore, transcript_key
 from services.common.transcript import SliceTranscript
-from services.common.videos.model import ChunkRecord, SliceState
+from services.common.videos.model import ChunkRecord, SliceState, quantized
 from services.common.videos.store import VideoStore
 from services.embedder import metrics
 from services.embedder.batcher import Batcher
@@ -68,7 +69,9 @@ class SliceTranscribedHandler:
         except (ValueError, TypeError, KeyError) as error:
             raise TranscriptUnreadable(f"the transcript of slice {slice_id} cannot be read: {error}") from error
         chunks = await self._chunking.run(self._cut, transcript, model)
-        vectors = await self._batcher.embed([c.text for c in chunks], TextKind.PASSAGE) if chunks else []
+        sentences = [sentence for chunk in chunks for sentence in chunk.sentences]
+        texts = [*(chunk.text for chunk in chunks), *sentences]
+        vectors = await self._batcher.embed(texts, TextKind.PASSAGE) if chunks else []
         moved = await self._videos.slice_embedded(
             video_id,
             slice_id,
@@ -103,6 +106,7 @@ class TranscriptUnreadable(EarmarkError):
 def _records(
     transcript: SliceTranscript, video_id: str, slice_id: str, chunks: list[Chunk], vectors: list[Vectors]
 ) -> list[ChunkRecord]:
+    of_sentences = iter(vectors[len(chunks) :])
     return [
         ChunkRecord(
             chunk_id=f"{video_id}/{slice_id}/{number:04d}",
@@ -113,6 +117,7 @@ def _records(
             embedding=vector,
             sentence_marks=chunk.sentence_marks,
             language=transcript.language,
+            sentence_vectors=quantized(np.stack([next(of_sentences) for _ in chunk.sentence_marks])),
         )
-        for number, (chunk, vector) in enumerate(zip(chunks, vectors, strict=True))
+        for number, (chunk, vector) in enumerate(zip(chunks, vectors[: len(chunks)], strict=True))
     ]
