@@ -95,4 +95,5 @@ class Undertaker:
 
 def _message(letter: pb.DeadLetter, what: str) -> str:
     said = letter.message.strip().rstrip(".") or "no reason was given"
-    return f"{what} was given up after {letter.deliveries} attempts: {said}. Retry does only what is missing."
+    times = f" after {letter.deliveries} attempts" if letter.deliveries > 1 else ""
+    return f"{what} was given up{times}: {said}. Retry does only what is missing."

@@ -11,6 +11,8 @@ import time
 from collections import deque
 from dataclasses import dataclass
 
+from prometheus_client import Counter
+
 from earmark.internal.v1 import shard_service_pb2 as pb
 from services.common.errors import EarmarkError
 from services.gateway.directory import Replica, ShardDirectory
@@ -24,6 +26,11 @@ _HEDGE_BURST = 10.0
 _REPLICA_FAULTS = frozenset({"UNAVAILABLE", "DEADLINE_EXCEEDED", "INTERNAL", "UNKNOWN"})
 # Another replica of the shard may well answer; the request itself is idempotent.
 _WORTH_ANOTHER = frozenset({"UNAVAILABLE"})
+
+
+HEDGED = Counter("earmark_gateway_shard_hedges_total", "Searches a second replica was asked for, the first being slow.")
+RETRIED = Counter("earmark_gateway_shard_retries_total", "Searches a second replica was asked for, the first failing.")
+MISSING = Counter("earmark_gateway_shards_missing_total", "Shards that did not answer a search.", ["reason"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +115,7 @@ class Fanout:
         for shard, outcome in zip(shards, outcomes, strict=True):
             if isinstance(outcome, str):
                 missing.append(Missing(shard, outcome))
+                MISSING.labels(outcome).inc()
             else:
                 responses.append(outcome)
         return ShardAnswers(responses, missing)
@@ -184,6 +192,8 @@ class Fanout:
             return None
         if hedging:
             self.hedges += 1
+            HEDGED.inc()
         else:
             self.retries += 1
+            RETRIED.inc()
         return second

@@ -17,7 +17,7 @@ class LegScore(NamedTuple):
     """What one leg says of a chunk."""
 
     score: float
-    """Cosine similarity or BM25."""
+    """BM25, or the mean of the cosines of the chunk and of its best sentence."""
     rank: int
     """Position in the leg's list over all shards, from 1."""
 
@@ -31,6 +31,8 @@ class RankedHit:
     """Fused score; comparable within one answer only."""
     semantic: LegScore | None = None
     keyword: LegScore | None = None
+    sentence_scores: Sequence[float] = ()
+    """Cosine of each of its sentences; empty where they were not asked for or are not known."""
 
 
 @dataclass(slots=True)
@@ -50,8 +52,8 @@ def fuse(responses: Iterable[pb.SearchShardResponse], *, semantic_floor: float) 
 
     Args:
         responses: Answers of the shards. A chunk that two shards hold (while a slot moves) counts once.
-        semantic_floor: Cosine similarity below which the dense leg found nothing; the nearest of all chunks is
-            still near to nothing when the query is gibberish.
+        semantic_floor: Dense score below which the dense leg found nothing; the nearest of all chunks is still near
+            to nothing when the query is gibberish.
 
     Returns:
         Chunks found by a leg, by fused score, then cosine, then id, so that the order is always the same.
@@ -61,7 +63,9 @@ def fuse(responses: Iterable[pb.SearchShardResponse], *, semantic_floor: float) 
     keyword: list[tuple[float, str]] = []
     for response in responses:
         for hit in response.hits:
-            near = hit.HasField("semantic_score") and hit.semantic_score >= semantic_floor
+            sentence_scores = hit.sentence_scores
+            semantic_score = dense_score(hit.semantic_score, sentence_scores)
+            near = hit.HasField("semantic_score") and semantic_score >= semantic_floor
             said = hit.HasField("keyword_score")
             if not (near or said):
                 continue
@@ -69,10 +73,10 @@ def fuse(responses: Iterable[pb.SearchShardResponse], *, semantic_floor: float) 
             chunk_id = chunk.chunk_id
             if chunk_id in hits:
                 continue
-            hits[chunk_id] = RankedHit(chunk)
+            hits[chunk_id] = RankedHit(chunk, sentence_scores=sentence_scores)
             # Scores are negated, so that a plain sort gives the best first and equals by their ids.
             if near:
-                semantic.append((-hit.semantic_score, chunk_id))
+                semantic.append((-semantic_score, chunk_id))
             if said:
                 keyword.append((-hit.keyword_score, chunk_id))
     semantic.sort()
@@ -90,6 +94,15 @@ def fuse(responses: Iterable[pb.SearchShardResponse], *, semantic_floor: float) 
         for chunk_id, ranked in hits.items()
     )
     return [hits[chunk_id] for _, _, chunk_id in order]
+
+
+def dense_score(chunk_score: float, sentence_scores: Sequence[float]) -> float:
+    """Gives what a chunk is worth to the dense leg: the mean of its own cosine and of its best sentence's.
+
+    A chunk's vector says what it is about, a sentence's what is said. Together they find the right chunk first in
+    44 % of TutorialVQA's questions, the chunk's alone in 33 % (docs/benchmarks.md).
+    """
+    return (chunk_score + max(sentence_scores)) / 2 if sentence_scores else chunk_score
 
 
 def group(hits: Sequence[RankedHit], *, more: int) -> list[VideoHits]:

@@ -10,14 +10,16 @@ from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
 from google.protobuf.duration_pb2 import Duration
+from prometheus_client import Counter, Histogram
 
 from earmark.internal.v1 import shard_service_pb2 as pb
 from services.common.errors import EarmarkError, InvalidArgument, Overloaded, Unavailable
 from services.common.ids import is_video_id
+from services.common.metrics import LATENCY_SECONDS
 from services.gateway import highlight
 from services.gateway.cursor import SearchCursor, fingerprint, seen_id
 from services.gateway.fanout import Fanout, Missing
-from services.gateway.ranking import LegScore, RankedHit, VideoHits, fuse, group
+from services.gateway.ranking import LegScore, RankedHit, VideoHits, dense_score, fuse, group
 
 DEFAULT_LIMIT = 10
 MAX_LIMIT = 100
@@ -27,6 +29,11 @@ MAX_DEPTH = 1000
 MAX_SEEN = 500
 """Videos a cursor remembers; paging ends there."""
 _DEPTH_GROWTH = 4
+SECONDS = Histogram(
+    "earmark_gateway_search_seconds", "Time of a search, by where it went.", ["stage"], buckets=LATENCY_SECONDS
+)
+_TOTAL, _EMBED, _SHARDS, _FUSE = (SECONDS.labels(stage) for stage in ("total", "embed", "shards", "fuse"))
+DEGRADED = Counter("earmark_gateway_searches_degraded_total", "Searches without a leg they asked for.")
 _EMBED_SHARE = 0.6
 
 
@@ -274,6 +281,12 @@ class Searcher:
         hits = _hits(page, query)
         fused = time.monotonic()
 
+        if vector is None and query.mode is not SearchMode.KEYWORD:
+            DEGRADED.inc()
+        _TOTAL.observe(fused - started)
+        _EMBED.observe(embedded - started)
+        _SHARDS.observe(asked - embedded)
+        _FUSE.observe(fused - asked)
         legs = _legs(answers.responses)
         wanted = 1 if query.mode is not SearchMode.HYBRID else 2
         coverage = Coverage(
@@ -352,7 +365,10 @@ def _cut_off(responses: Sequence[pb.SearchShardResponse], depth: int, semantic_f
     for response in responses:
         if len(response.hits) < depth:
             continue
-        semantic = sum(hit.HasField("semantic_score") and hit.semantic_score >= semantic_floor for hit in response.hits)
+        semantic = sum(
+            hit.HasField("semantic_score") and dense_score(hit.semantic_score, hit.sentence_scores) >= semantic_floor
+            for hit in response.hits
+        )
         keyword = sum(hit.HasField("keyword_score") for hit in response.hits)
         if semantic >= depth or keyword >= depth:
             return True
@@ -383,9 +399,9 @@ def _hit(ranked: RankedHit, text: str, queries: dict[str, highlight.Query]) -> H
     found = words.find(chunk_text)
     start = _seconds(chunk.start_offset)
     match = start
-    if found.ranges:
+    if found.ranges or ranked.sentence_scores:
         marks = chunk.sentence_marks
-        best = highlight.best_sentence(found, [mark.char_offset for mark in marks])
+        best = highlight.best_sentence(found, [mark.char_offset for mark in marks], ranked.sentence_scores)
         if best is not None:
             match = _seconds(marks[best].start_offset)
     return Hit(

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from typing import Protocol
 from urllib.parse import unquote, urlsplit
 
+from prometheus_client import Counter
+
 from services.common.errors import DeadlineExceeded, InvalidArgument, MediaTooLarge, Overloaded
 from services.common.executor import BoundedExecutor
 from services.common.ids import new_video_id
@@ -25,6 +27,7 @@ MAX_FILENAME_CHARS = 255
 BLOCK_BYTES = 1024 * 1024
 """Size of the blocks that are hashed and written: large enough that switching threads costs nothing."""
 _READ_AHEAD_BLOCKS = 4
+STORED = Counter("earmark_gateway_upload_bytes_total", "Bytes of media stored by uploads.")
 _CONTENT_TYPE = re.compile(r"[a-z0-9!#$&^_.+-]{1,100}/[a-z0-9!#$&^_.+-]{1,100}")
 
 
@@ -132,6 +135,7 @@ class Uploads:
                 raise InvalidArgument(
                     "the file is empty; choose one with media in it", reason="MEDIA_EMPTY", field="file"
                 )
+            STORED.inc(size)
             given = details()
             filename = clean_filename(given.filename)
             source = Source(filename, clean_content_type(given.content_type, filename), size, digest.hexdigest())

@@ -14,7 +14,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Match
 from ulid import ULID
 
-from services.common.errors import EarmarkError
+from services.common.errors import Aborted, EarmarkError
 from services.common.rpc import DOMAIN, internal_error
 from services.gateway.faults import known
 
@@ -44,7 +44,7 @@ def render(error: EarmarkError) -> Response:
 def unexpected(error: BaseException, *, method: str, path: str) -> Response:
     """Gives the response that tells an exception: what is known of it, or an id under which the log tells all."""
     if (foreseen := known(error)) is not None:
-        if foreseen is not error:
+        if foreseen is not error and not isinstance(foreseen, Aborted):  # a client that went away is nobody's fault
             log.warning("dependency_failed", method=method, path=path, error=repr(error))
         return render(foreseen)
     error_id = str(ULID())
