@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +27,7 @@ class Chunk:
         end_time: Seconds in the media's clock.
         marks: For each sentence its first code point in `text` and its start in seconds.
         language: ISO 639-1, empty when unknown.
+        sentence_vectors: The vectors of its sentences, one after the other: int8, a normalised vector times 127.
     """
 
     chunk_id: str
@@ -33,6 +36,7 @@ class Chunk:
     end_time: float
     marks: tuple[tuple[int, float], ...] = ()
     language: str = ""
+    sentence_vectors: bytes = b""
 
     @property
     def video_id(self) -> str:
@@ -81,6 +85,13 @@ class Batch:
                 f"{len(self.chunks)} chunks need as many vectors of one length; the vectors are {self.vectors.shape}",
                 field="chunks.vector",
             )
+        for chunk in self.chunks:
+            if len(chunk.sentence_vectors) not in {0, len(chunk.marks) * self.vectors.shape[1]}:
+                raise InvalidArgument(
+                    f"chunk {chunk.chunk_id!r} has {len(chunk.marks)} sentences and {len(chunk.sentence_vectors)} bytes"
+                    f" of sentence vectors; {self.vectors.shape[1]} bytes belong to each",
+                    field="chunks.sentence_vectors",
+                )
         return Batch(self.chunks, unit(self.vectors), self.model_revision)
 
 
@@ -110,6 +121,14 @@ def unit(vectors: Vectors) -> Vectors:
     if np.abs(lengths - 1).max(initial=0) < 1e-6:
         return vectors
     return np.ascontiguousarray(vectors / lengths[:, None], dtype=np.float32)
+
+
+def unit_vector(vector: Vectors) -> Vectors:
+    """Gives one vector (d,) at length one. Raises InvalidArgument when it has no direction."""
+    length = math.sqrt(abs(float(np.dot(vector, vector))))
+    if not math.isfinite(length) or length < 1e-12:
+        raise InvalidArgument("the vector is zero or has NaN or infinity: it has no direction", field="vector")
+    return vector if abs(length - 1) < 1e-6 else vector / np.float32(length)
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,8 +196,7 @@ class Query:
     filter: Filter = field(default_factory=Filter)
 
 
-@dataclass(frozen=True, slots=True)
-class Hit:
+class Hit(NamedTuple):
     """A chunk found. A score is None where its leg did not run or, for the keyword leg, did not find the chunk.
 
     Attributes:
@@ -187,6 +205,7 @@ class Hit:
         title: Title of its video.
         semantic_score: Cosine.
         keyword_score: BM25.
+        sentence_scores: Cosine of each of its sentences; empty without a query vector, or without theirs.
     """
 
     number: int
@@ -194,6 +213,7 @@ class Hit:
     title: str
     semantic_score: float | None
     keyword_score: float | None
+    sentence_scores: Sequence[float] = ()
 
 
 @dataclass(frozen=True, slots=True)

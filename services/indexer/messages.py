@@ -45,7 +45,7 @@ def to_change(request: pb.UpsertChunksRequest) -> PutChunks:
 
 
 class HitMessages:
-    """Makes the messages of hits, and remembers those of the chunks found last: they are most of a search's cost.
+    """Makes the messages of hits, and remembers those of the chunks found last: making them is most of a search's cost.
 
     Args:
         remembered: How many chunks' messages to remember.
@@ -53,28 +53,32 @@ class HitMessages:
 
     def __init__(self, *, remembered: int = 8192) -> None:
         self._remembered = remembered
-        self._chunks: OrderedDict[tuple[int, str], pb.Chunk] = OrderedDict()
+        self._hits: OrderedDict[tuple[int, str], bytes] = OrderedDict()
 
     def response(self, found: Found, *, shard: int) -> pb.SearchShardResponse:
         """Gives the answer to a search."""
-        return pb.SearchShardResponse(
-            hits=[self._hit(hit) for hit in found.hits],
-            legs=found.legs,
-            applied_sequence=found.applied_sequence,
-            shard=shard,
-        )
+        response = pb.SearchShardResponse(legs=found.legs, applied_sequence=found.applied_sequence, shard=shard)
+        for hit in found.hits:
+            message = response.hits.add()
+            # Parsing the bytes of before takes 2 µs; making a chunk's message, or copying one, takes 15 to 20.
+            message.MergeFromString(self._bytes(hit))
+            if hit.semantic_score is not None:
+                message.semantic_score = hit.semantic_score
+            if hit.keyword_score is not None:
+                message.keyword_score = hit.keyword_score
+        return response
 
-    def _hit(self, hit: Hit) -> pb.ShardHit:
-        # A number is never given to another chunk, so the message of one stays true while its video keeps its title.
+    def _bytes(self, hit: Hit) -> bytes:
+        # A number is never given to another chunk, so what is remembered of one is true while its video keeps its title.
         key = (hit.number, hit.title)
-        message = self._chunks.get(key)
-        if message is None:
-            message = self._chunks[key] = _message(hit.chunk, hit.title)
-            if len(self._chunks) > self._remembered:
-                self._chunks.popitem(last=False)
+        data = self._hits.get(key)
+        if data is None:
+            data = self._hits[key] = pb.ShardHit(chunk=_message(hit.chunk, hit.title)).SerializeToString()
+            if len(self._hits) > self._remembered:
+                self._hits.popitem(last=False)
         else:
-            self._chunks.move_to_end(key)
-        return pb.ShardHit(chunk=message, semantic_score=hit.semantic_score, keyword_score=hit.keyword_score)
+            self._hits.move_to_end(key)
+        return data
 
 
 def _message(chunk: Chunk, title: str) -> pb.Chunk:
@@ -102,6 +106,7 @@ def _chunk(message: pb.Chunk) -> Chunk:
         end_time=_seconds(message.end_offset),
         marks=tuple((mark.char_offset, _seconds(mark.start_offset)) for mark in message.sentence_marks),
         language=message.language,
+        sentence_vectors=message.sentence_vectors,
     )
 
 

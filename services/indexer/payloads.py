@@ -118,7 +118,16 @@ class PayloadTable:
     def to_bytes(self) -> bytes:
         """Gives the table as MessagePack."""
         rows = [
-            (number, chunk.chunk_id, chunk.text, chunk.start_time, chunk.end_time, chunk.marks, chunk.language)
+            (
+                number,
+                chunk.chunk_id,
+                chunk.text,
+                chunk.start_time,
+                chunk.end_time,
+                chunk.marks,
+                chunk.language,
+                chunk.sentence_vectors,
+            )
             for number, chunk in self._chunks.items()
         ]
         titles = {video_id: video.title for video_id, video in self._videos.items()}
@@ -131,8 +140,8 @@ class PayloadTable:
         fields: dict[str, Any] = msgpack.unpackb(data, use_list=False)
         table = cls()
         titles = fields["titles"]
-        for number, chunk_id, text, start_time, end_time, marks, language in fields["rows"]:
-            chunk = Chunk(chunk_id, text, start_time, end_time, marks, language)
+        for number, *of_chunk in fields["rows"]:
+            chunk = Chunk(*of_chunk)
             table.add(number, chunk, titles[chunk.video_id])
         table.next_number = fields["next_number"]
         return table

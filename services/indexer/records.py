@@ -40,4 +40,5 @@ def replace_all(video: Video, records: Sequence[ChunkRecord]) -> list[ReplaceSli
 
 def _chunk(record: ChunkRecord) -> Chunk:
     marks = tuple(record.sentence_marks)
-    return Chunk(record.chunk_id, record.text, record.start_time, record.end_time, marks, record.language)
+    sentences = record.sentence_vectors.tobytes()
+    return Chunk(record.chunk_id, record.text, record.start_time, record.end_time, marks, record.language, sentences)

@@ -6,6 +6,7 @@ import hashlib
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Self
 
@@ -14,7 +15,7 @@ from prometheus_client import Histogram
 
 from services.common.errors import EarmarkError, InvalidArgument, ModelMismatch, Unavailable
 from services.common.metrics import LATENCY_SECONDS
-from services.indexer.chunks import Change, Found, Hit, Ids, Query, Vectors, unit
+from services.indexer.chunks import Change, Chunk, Found, Hit, Ids, Query, Vectors, unit
 from services.indexer.dense import DenseIndex
 from services.indexer.keyword import KeywordIndex
 from services.indexer.locks import ReadWriteLock
@@ -242,12 +243,20 @@ class Shard:
                 ids = np.array(beyond, np.int64)
                 semantic.update(_scores(ids, dense.scores(vector, ids)))
             numbers = dict.fromkeys([*semantic, *keyword])
-            hits = [self._hit(number, semantic.get(number), keyword.get(number)) for number in numbers]
+            chunks = [self._payloads.chunk(number) for number in numbers]
+            sentences = sentence_scores(chunks, vector) if vector is not None else [()] * len(chunks)
+            hits = [
+                Hit(
+                    number,
+                    chunk,
+                    self._payloads.title(chunk.video_id),
+                    semantic.get(number),
+                    keyword.get(number),
+                    of_sentences,
+                )
+                for number, chunk, of_sentences in zip(numbers, chunks, sentences, strict=True)
+            ]
             return Found(hits, legs, self._applied_sequence)
-
-    def _hit(self, number: int, semantic: float | None, keyword: float | None) -> Hit:
-        chunk = self._payloads.chunk(number)
-        return Hit(number, chunk, self._payloads.title(chunk.video_id), semantic, keyword)
 
     def _check_vector(self, vector: Vectors, model_revision: str) -> None:
         if self._dense is None:
@@ -275,6 +284,19 @@ class Shard:
     def close(self) -> None:
         """Ends the writer of the keyword leg. What is not in a snapshot is lost."""
         self._keyword.close()
+
+
+def sentence_scores(chunks: Sequence[Chunk], vector: Vectors) -> list[Sequence[float]]:
+    """Gives the cosine of every sentence of the chunks, all in one product.
+
+    Args:
+        chunks: The chunks; one without sentence vectors gets no scores.
+        vector: float32, shape (dimension,), L2-normalised.
+    """
+    dimension = len(vector)
+    rows = np.frombuffer(b"".join(chunk.sentence_vectors for chunk in chunks), np.int8).reshape(-1, dimension)
+    scores = iter((rows.astype(np.float32) @ (vector / np.float32(127))).tolist())
+    return [list(islice(scores, len(chunk.sentence_vectors) // dimension)) for chunk in chunks]
 
 
 def _scores(ids: Ids, scores: Vectors) -> dict[int, float]:

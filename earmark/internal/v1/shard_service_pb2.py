@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'earmark/internal/v1/shard_service.proto\x12\x13\x65\x61rmark.internal.v1\x1a\x1egoogle/protobuf/duration.proto\"\x85\x02\n\x05\x43hunk\x12\x10\n\x08\x63hunk_id\x18\x01 \x01(\t\x12\x10\n\x08video_id\x18\x02 \x01(\t\x12\x0c\n\x04text\x18\x03 \x01(\t\x12/\n\x0cstart_offset\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\x12-\n\nend_offset\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x39\n\x0esentence_marks\x18\x06 \x03(\x0b\x32!.earmark.internal.v1.SentenceMark\x12\x10\n\x08language\x18\x07 \x01(\t\x12\r\n\x05title\x18\x08 \x01(\t\x12\x0e\n\x06vector\x18\t \x01(\x0c\"T\n\x0cSentenceMark\x12\x13\n\x0b\x63har_offset\x18\x01 \x01(\x05\x12/\n\x0cstart_offset\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\"2\n\x0b\x43hunkFilter\x12\x11\n\tvideo_ids\x18\x01 \x03(\t\x12\x10\n\x08language\x18\x02 \x01(\t\"\x87\x01\n\x12SearchShardRequest\x12\x0e\n\x06vector\x18\x01 \x01(\x0c\x12\x16\n\x0emodel_revision\x18\x02 \x01(\t\x12\x0c\n\x04text\x18\x03 \x01(\t\x12\t\n\x01k\x18\x04 \x01(\x05\x12\x30\n\x06\x66ilter\x18\x05 \x01(\x0b\x32 .earmark.internal.v1.ChunkFilter\"y\n\x13SearchShardResponse\x12+\n\x04hits\x18\x01 \x03(\x0b\x32\x1d.earmark.internal.v1.ShardHit\x12\x0c\n\x04legs\x18\x02 \x03(\t\x12\x18\n\x10\x61pplied_sequence\x18\x03 \x01(\x04\x12\r\n\x05shard\x18\x04 \x01(\x05\"\x93\x01\n\x08ShardHit\x12)\n\x05\x63hunk\x18\x01 \x01(\x0b\x32\x1a.earmark.internal.v1.Chunk\x12\x1b\n\x0esemantic_score\x18\x02 \x01(\x02H\x00\x88\x01\x01\x12\x1a\n\rkeyword_score\x18\x03 \x01(\x02H\x01\x88\x01\x01\x42\x11\n\x0f_semantic_scoreB\x10\n\x0e_keyword_score\"Y\n\x13UpsertChunksRequest\x12*\n\x06\x63hunks\x18\x01 \x03(\x0b\x32\x1a.earmark.internal.v1.Chunk\x12\x16\n\x0emodel_revision\x18\x02 \x01(\t\"/\n\x14UpsertChunksResponse\x12\x17\n\x0f\x63hunks_upserted\x18\x01 \x01(\x05\"&\n\x12\x44\x65leteVideoRequest\x12\x10\n\x08video_id\x18\x01 \x01(\t\"-\n\x13\x44\x65leteVideoResponse\x12\x16\n\x0e\x63hunks_deleted\x18\x01 \x01(\x05\"\x11\n\x0fGetShardRequest\"\xde\x01\n\x10GetShardResponse\x12\r\n\x05shard\x18\x01 \x01(\x05\x12\x0f\n\x07replica\x18\x02 \x01(\x05\x12\x14\n\x0cshards_total\x18\x03 \x01(\x05\x12\x13\n\x0b\x63hunk_count\x18\x04 \x01(\x03\x12\x13\n\x0bvideo_count\x18\x05 \x01(\x03\x12\x18\n\x10\x61pplied_sequence\x18\x06 \x01(\x04\x12\x19\n\x11snapshot_sequence\x18\x07 \x01(\x04\x12\r\n\x05ready\x18\x08 \x01(\x08\x12\x16\n\x0emodel_revision\x18\t \x01(\t\x12\x0e\n\x06origin\x18\n \x01(\t2\x90\x03\n\x0cShardService\x12`\n\x0bSearchShard\x12\'.earmark.internal.v1.SearchShardRequest\x1a(.earmark.internal.v1.SearchShardResponse\x12\x63\n\x0cUpsertChunks\x12(.earmark.internal.v1.UpsertChunksRequest\x1a).earmark.internal.v1.UpsertChunksResponse\x12`\n\x0b\x44\x65leteVideo\x12\'.earmark.internal.v1.DeleteVideoRequest\x1a(.earmark.internal.v1.DeleteVideoResponse\x12W\n\x08GetShard\x12$.earmark.internal.v1.GetShardRequest\x1a%.earmark.internal.v1.GetShardResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'earmark/internal/v1/shard_service.proto\x12\x13\x65\x61rmark.internal.v1\x1a\x1egoogle/protobuf/duration.proto\"\x9f\x02\n\x05\x43hunk\x12\x10\n\x08\x63hunk_id\x18\x01 \x01(\t\x12\x10\n\x08video_id\x18\x02 \x01(\t\x12\x0c\n\x04text\x18\x03 \x01(\t\x12/\n\x0cstart_offset\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\x12-\n\nend_offset\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x39\n\x0esentence_marks\x18\x06 \x03(\x0b\x32!.earmark.internal.v1.SentenceMark\x12\x10\n\x08language\x18\x07 \x01(\t\x12\r\n\x05title\x18\x08 \x01(\t\x12\x0e\n\x06vector\x18\t \x01(\x0c\x12\x18\n\x10sentence_vectors\x18\n \x01(\x0c\"T\n\x0cSentenceMark\x12\x13\n\x0b\x63har_offset\x18\x01 \x01(\x05\x12/\n\x0cstart_offset\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\"2\n\x0b\x43hunkFilter\x12\x11\n\tvideo_ids\x18\x01 \x03(\t\x12\x10\n\x08language\x18\x02 \x01(\t\"\x87\x01\n\x12SearchShardRequest\x12\x0e\n\x06vector\x18\x01 \x01(\x0c\x12\x16\n\x0emodel_revision\x18\x02 \x01(\t\x12\x0c\n\x04text\x18\x03 \x01(\t\x12\t\n\x01k\x18\x04 \x01(\x05\x12\x30\n\x06\x66ilter\x18\x05 \x01(\x0b\x32 .earmark.internal.v1.ChunkFilter\"y\n\x13SearchShardResponse\x12+\n\x04hits\x18\x01 \x03(\x0b\x32\x1d.earmark.internal.v1.ShardHit\x12\x0c\n\x04legs\x18\x02 \x03(\t\x12\x18\n\x10\x61pplied_sequence\x18\x03 \x01(\x04\x12\r\n\x05shard\x18\x04 \x01(\x05\"\xac\x01\n\x08ShardHit\x12)\n\x05\x63hunk\x18\x01 \x01(\x0b\x32\x1a.earmark.internal.v1.Chunk\x12\x1b\n\x0esemantic_score\x18\x02 \x01(\x02H\x00\x88\x01\x01\x12\x1a\n\rkeyword_score\x18\x03 \x01(\x02H\x01\x88\x01\x01\x12\x17\n\x0fsentence_scores\x18\x04 \x03(\x02\x42\x11\n\x0f_semantic_scoreB\x10\n\x0e_keyword_score\"Y\n\x13UpsertChunksRequest\x12*\n\x06\x63hunks\x18\x01 \x03(\x0b\x32\x1a.earmark.internal.v1.Chunk\x12\x16\n\x0emodel_revision\x18\x02 \x01(\t\"/\n\x14UpsertChunksResponse\x12\x17\n\x0f\x63hunks_upserted\x18\x01 \x01(\x05\"&\n\x12\x44\x65leteVideoRequest\x12\x10\n\x08video_id\x18\x01 \x01(\t\"-\n\x13\x44\x65leteVideoResponse\x12\x16\n\x0e\x63hunks_deleted\x18\x01 \x01(\x05\"\x11\n\x0fGetShardRequest\"\xde\x01\n\x10GetShardResponse\x12\r\n\x05shard\x18\x01 \x01(\x05\x12\x0f\n\x07replica\x18\x02 \x01(\x05\x12\x14\n\x0cshards_total\x18\x03 \x01(\x05\x12\x13\n\x0b\x63hunk_count\x18\x04 \x01(\x03\x12\x13\n\x0bvideo_count\x18\x05 \x01(\x03\x12\x18\n\x10\x61pplied_sequence\x18\x06 \x01(\x04\x12\x19\n\x11snapshot_sequence\x18\x07 \x01(\x04\x12\r\n\x05ready\x18\x08 \x01(\x08\x12\x16\n\x0emodel_revision\x18\t \x01(\t\x12\x0e\n\x06origin\x18\n \x01(\t2\x90\x03\n\x0cShardService\x12`\n\x0bSearchShard\x12\'.earmark.internal.v1.SearchShardRequest\x1a(.earmark.internal.v1.SearchShardResponse\x12\x63\n\x0cUpsertChunks\x12(.earmark.internal.v1.UpsertChunksRequest\x1a).earmark.internal.v1.UpsertChunksResponse\x12`\n\x0b\x44\x65leteVideo\x12\'.earmark.internal.v1.DeleteVideoRequest\x1a(.earmark.internal.v1.DeleteVideoResponse\x12W\n\x08GetShard\x12$.earmark.internal.v1.GetShardRequest\x1a%.earmark.internal.v1.GetShardResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -33,29 +33,29 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'earmark.internal.v1.shard_s
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_CHUNK']._serialized_start=97
-  _globals['_CHUNK']._serialized_end=358
-  _globals['_SENTENCEMARK']._serialized_start=360
-  _globals['_SENTENCEMARK']._serialized_end=444
-  _globals['_CHUNKFILTER']._serialized_start=446
-  _globals['_CHUNKFILTER']._serialized_end=496
-  _globals['_SEARCHSHARDREQUEST']._serialized_start=499
-  _globals['_SEARCHSHARDREQUEST']._serialized_end=634
-  _globals['_SEARCHSHARDRESPONSE']._serialized_start=636
-  _globals['_SEARCHSHARDRESPONSE']._serialized_end=757
-  _globals['_SHARDHIT']._serialized_start=760
-  _globals['_SHARDHIT']._serialized_end=907
-  _globals['_UPSERTCHUNKSREQUEST']._serialized_start=909
-  _globals['_UPSERTCHUNKSREQUEST']._serialized_end=998
-  _globals['_UPSERTCHUNKSRESPONSE']._serialized_start=1000
-  _globals['_UPSERTCHUNKSRESPONSE']._serialized_end=1047
-  _globals['_DELETEVIDEOREQUEST']._serialized_start=1049
-  _globals['_DELETEVIDEOREQUEST']._serialized_end=1087
-  _globals['_DELETEVIDEORESPONSE']._serialized_start=1089
-  _globals['_DELETEVIDEORESPONSE']._serialized_end=1134
-  _globals['_GETSHARDREQUEST']._serialized_start=1136
-  _globals['_GETSHARDREQUEST']._serialized_end=1153
-  _globals['_GETSHARDRESPONSE']._serialized_start=1156
-  _globals['_GETSHARDRESPONSE']._serialized_end=1378
-  _globals['_SHARDSERVICE']._serialized_start=1381
-  _globals['_SHARDSERVICE']._serialized_end=1781
+  _globals['_CHUNK']._serialized_end=384
+  _globals['_SENTENCEMARK']._serialized_start=386
+  _globals['_SENTENCEMARK']._serialized_end=470
+  _globals['_CHUNKFILTER']._serialized_start=472
+  _globals['_CHUNKFILTER']._serialized_end=522
+  _globals['_SEARCHSHARDREQUEST']._serialized_start=525
+  _globals['_SEARCHSHARDREQUEST']._serialized_end=660
+  _globals['_SEARCHSHARDRESPONSE']._serialized_start=662
+  _globals['_SEARCHSHARDRESPONSE']._serialized_end=783
+  _globals['_SHARDHIT']._serialized_start=786
+  _globals['_SHARDHIT']._serialized_end=958
+  _globals['_UPSERTCHUNKSREQUEST']._serialized_start=960
+  _globals['_UPSERTCHUNKSREQUEST']._serialized_end=1049
+  _globals['_UPSERTCHUNKSRESPONSE']._serialized_start=1051
+  _globals['_UPSERTCHUNKSRESPONSE']._serialized_end=1098
+  _globals['_DELETEVIDEOREQUEST']._serialized_start=1100
+  _globals['_DELETEVIDEOREQUEST']._serialized_end=1138
+  _globals['_DELETEVIDEORESPONSE']._serialized_start=1140
+  _globals['_DELETEVIDEORESPONSE']._serialized_end=1185
+  _globals['_GETSHARDREQUEST']._serialized_start=1187
+  _globals['_GETSHARDREQUEST']._serialized_end=1204
+  _globals['_GETSHARDRESPONSE']._serialized_start=1207
+  _globals['_GETSHARDRESPONSE']._serialized_end=1429
+  _globals['_SHARDSERVICE']._serialized_start=1432
+  _globals['_SHARDSERVICE']._serialized_end=1832
 # @@protoc_insertion_point(module_scope)

@@ -10,7 +10,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class Chunk(_message.Message):
-    __slots__ = ("chunk_id", "video_id", "text", "start_offset", "end_offset", "sentence_marks", "language", "title", "vector")
+    __slots__ = ("chunk_id", "video_id", "text", "start_offset", "end_offset", "sentence_marks", "language", "title", "vector", "sentence_vectors")
     CHUNK_ID_FIELD_NUMBER: _ClassVar[int]
     VIDEO_ID_FIELD_NUMBER: _ClassVar[int]
     TEXT_FIELD_NUMBER: _ClassVar[int]
@@ -20,6 +20,7 @@ class Chunk(_message.Message):
     LANGUAGE_FIELD_NUMBER: _ClassVar[int]
     TITLE_FIELD_NUMBER: _ClassVar[int]
     VECTOR_FIELD_NUMBER: _ClassVar[int]
+    SENTENCE_VECTORS_FIELD_NUMBER: _ClassVar[int]
     chunk_id: str
     video_id: str
     text: str
@@ -29,7 +30,8 @@ class Chunk(_message.Message):
     language: str
     title: str
     vector: bytes
-    def __init__(self, chunk_id: _Optional[str] = ..., video_id: _Optional[str] = ..., text: _Optional[str] = ..., start_offset: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., end_offset: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., sentence_marks: _Optional[_Iterable[_Union[SentenceMark, _Mapping]]] = ..., language: _Optional[str] = ..., title: _Optional[str] = ..., vector: _Optional[bytes] = ...) -> None: ...
+    sentence_vectors: bytes
+    def __init__(self, chunk_id: _Optional[str] = ..., video_id: _Optional[str] = ..., text: _Optional[str] = ..., start_offset: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., end_offset: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., sentence_marks: _Optional[_Iterable[_Union[SentenceMark, _Mapping]]] = ..., language: _Optional[str] = ..., title: _Optional[str] = ..., vector: _Optional[bytes] = ..., sentence_vectors: _Optional[bytes] = ...) -> None: ...
 
 class SentenceMark(_message.Message):
     __slots__ = ("char_offset", "start_offset")
@@ -74,14 +76,16 @@ class SearchShardResponse(_message.Message):
     def __init__(self, hits: _Optional[_Iterable[_Union[ShardHit, _Mapping]]] = ..., legs: _Optional[_Iterable[str]] = ..., applied_sequence: _Optional[int] = ..., shard: _Optional[int] = ...) -> None: ...
 
 class ShardHit(_message.Message):
-    __slots__ = ("chunk", "semantic_score", "keyword_score")
+    __slots__ = ("chunk", "semantic_score", "keyword_score", "sentence_scores")
     CHUNK_FIELD_NUMBER: _ClassVar[int]
     SEMANTIC_SCORE_FIELD_NUMBER: _ClassVar[int]
     KEYWORD_SCORE_FIELD_NUMBER: _ClassVar[int]
+    SENTENCE_SCORES_FIELD_NUMBER: _ClassVar[int]
     chunk: Chunk
     semantic_score: float
     keyword_score: float
-    def __init__(self, chunk: _Optional[_Union[Chunk, _Mapping]] = ..., semantic_score: _Optional[float] = ..., keyword_score: _Optional[float] = ...) -> None: ...
+    sentence_scores: _containers.RepeatedScalarFieldContainer[float]
+    def __init__(self, chunk: _Optional[_Union[Chunk, _Mapping]] = ..., semantic_score: _Optional[float] = ..., keyword_score: _Optional[float] = ..., sentence_scores: _Optional[_Iterable[float]] = ...) -> None: ...
 
 class UpsertChunksRequest(_message.Message):
     __slots__ = ("chunks", "model_revision")
