@@ -104,7 +104,7 @@ class FakeEmbedder(embedder_grpc.EmbedderServiceServicer):
 
     behaviour: Behaviour = field(default_factory=Behaviour)
 
-    async def Embed(self, request: embedder_pb.EmbedRequest, context: Any) -> embedder_pb.EmbedResponse:  # noqa: N802
+    async def Embed(self, request: embedder_pb.EmbedRequest, context: Any) -> embedder_pb.EmbedResponse:
         """Embeds."""
         await self.behaviour.apply()
         vectors = [hash_vector(text).tobytes() for text in request.texts]
@@ -120,9 +120,7 @@ class FakeShard(shard_grpc.ShardServiceServicer):
     behaviour: Behaviour = field(default_factory=Behaviour)
     last_request: shard_pb.SearchShardRequest | None = None
 
-    async def SearchShard(  # noqa: N802
-        self, request: shard_pb.SearchShardRequest, context: Any
-    ) -> shard_pb.SearchShardResponse:
+    async def SearchShard(self, request: shard_pb.SearchShardRequest, context: Any) -> shard_pb.SearchShardResponse:
         """Searches."""
         self.last_request = request
         await self.behaviour.apply()
