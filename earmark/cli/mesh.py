@@ -46,7 +46,7 @@ def up(
     """
     data = DataDir.resolve(data_dir)
     running = states.running(data)
-    if running:
+    if running and (running.state == states.SERVING or not detach):
         say_where(running, data)
         return
     options = mesh_options(port, asr_model)
@@ -97,10 +97,7 @@ def start_detached(data: DataDir, options: MeshOptions) -> MeshState:
     try:
         with common.err.status("starting the mesh") as spinner:
             for last in mesh.start_detached(data, options):
-                waiting = ", ".join(last.waiting_for())
-                spinner.update(f"waiting for {waiting}" if waiting else "preparing the models")
-    except states.AlreadyRunning:
-        last = states.MeshState.load(data)
+                spinner.update(escape(_waiting(last)))
     except mesh.MeshFailed as error:
         _tell_failure(error)
     assert last is not None  # start_detached gives at least one state, or raises
@@ -133,6 +130,15 @@ def _serve_here(data: DataDir, options: MeshOptions) -> None:
         say_where(states.MeshState.load(data), data)
     except mesh.MeshFailed as error:
         _tell_failure(error)
+
+
+def _waiting(mesh: MeshState) -> str:
+    """What a start waits for, with what the first of them complains of."""
+    waiting = [child for child in mesh.children if child.state != states.SERVING]
+    if not waiting:
+        return "preparing the models"
+    trouble = next((f" ({child.name}: {child.trouble})" for child in waiting if child.trouble), "")
+    return f"waiting for {', '.join(child.name for child in waiting)}{trouble}"
 
 
 def _tell_failure(error: MeshFailed) -> NoReturn:

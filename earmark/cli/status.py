@@ -77,7 +77,7 @@ def _children(mesh: MeshState) -> Table:
     table.add_column("State")
     for name in ("Process", "Port", "Restarts"):
         table.add_column(name, justify="right")
-    table.add_column("Last end")
+    table.add_column("Last end or trouble", overflow="fold")
     for child in mesh.children:
         table.add_row(
             child.name,
@@ -85,7 +85,7 @@ def _children(mesh: MeshState) -> Table:
             str(child.pid or "-"),
             str(mesh.ports.get(child.name, "-")),
             str(child.restarts),
-            child.last_exit or "-",
+            Text(child.trouble or child.last_exit or "-"),
         )
     return table
 

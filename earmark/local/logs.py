@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -114,20 +114,25 @@ class ChildLog:
 
 
 def last_lines(path: Path, count: int = 15) -> list[str]:
-    """The last lines of a log file, readable: JSON records in one line each, a traceback as it was."""
+    """The last lines of a log file, readable."""
     try:
         with path.open("rb") as file:
             file.seek(max(0, path.stat().st_size - _LONGEST_LINE))
-            lines = file.read().decode(errors="replace").splitlines()[-count:]
+            lines = file.read().decode(errors="replace").splitlines()
     except OSError:
         return []
-    readable: list[str] = []
-    for line in lines:
-        record = Record.read(path.stem, line)
+    return readable(lines, count)
+
+
+def readable(lines: Sequence[str], count: int = 15) -> list[str]:
+    """The last of these lines, JSON records as text, a traceback as it was."""
+    shown: list[str] = []
+    for line in lines[-count:]:
+        record = Record.read("", line)
         fields = " ".join(f"{name}={value}" for name, value in record.fields.items() if name != TRACE)
         trace = traceback_lines(record.fields.get(TRACE))
-        readable += [f"{record.level:<8}{record.event} {fields}".rstrip(), *trace[-count:]]
-    return readable[-2 * count :]
+        shown += [f"{record.level:<8}{record.event} {fields}".rstrip(), *trace[-count:]]
+    return shown[-2 * count :]
 
 
 def traceback_lines(trace: Any) -> list[str]:

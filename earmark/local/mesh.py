@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,7 +18,7 @@ from pathlib import Path
 import earmark
 from earmark.local import models, ports, servers, services
 from earmark.local import state as states
-from earmark.local.logs import LogFile, Record, Sink, last_lines
+from earmark.local.logs import LogFile, Record, Sink, last_lines, readable
 from earmark.local.paths import DataDir
 from earmark.local.process import ChildSpec
 from earmark.local.state import MeshState
@@ -53,15 +53,15 @@ class MeshFailed(Exception):
 
     Attributes:
         message: why.
-        lines: last lines of the log of the child to blame.
-        log: that log.
+        lines: what the child to blame wrote last, for a person to read.
+        log: its log.
     """
 
-    def __init__(self, message: str, log: Path) -> None:
+    def __init__(self, message: str, log: Path, lines: Sequence[str]) -> None:
         super().__init__(message)
         self.message = message
         self.log = log
-        self.lines = last_lines(log)
+        self.lines = readable(lines)
 
 
 async def serve(
@@ -101,10 +101,12 @@ async def serve(
             await supervisor.run(lambda: on_serving(mesh) if on_serving else None)
         except (StartFailed, servers.MissingProgram, models.ModelNotInstalled, OSError) as error:
             mesh.state, mesh.problem = states.FAILED, str(error)
-            mesh.culprit = error.culprit if isinstance(error, StartFailed) else SUPERVISOR
+            mesh.culprit = SUPERVISOR
+            if isinstance(error, StartFailed):
+                mesh.culprit, mesh.last_lines = error.culprit, error.lines
             say("error", mesh.problem)
             mesh.save(data)
-            raise MeshFailed(mesh.problem, data.log(mesh.culprit)) from error
+            raise MeshFailed(mesh.problem, data.log(mesh.culprit), mesh.last_lines) from error
         else:
             mesh.state = states.STOPPED
             mesh.save(data)
@@ -116,7 +118,7 @@ async def _prepare(
     data: DataDir, options: MeshOptions, mesh: MeshState, say: Callable[[str, str], None]
 ) -> list[ChildSpec]:
     """Finds models, ports and servers, writes them into the state, and gives the children to run."""
-    paths = await asyncio.to_thread(models.ensure, data.models, asr=options.asr, embedding=options.embedding)
+    paths = await asyncio.to_thread(_models, data, options)
     http_port = ports.next_free(options.port)
     if http_port != options.port:
         note = f"port {options.port} is taken by {ports.holder(options.port) or 'another program'}: using {http_port}"
@@ -151,40 +153,49 @@ async def _prepare(
     return [*embedded, *services.table(wiring, servers=tuple(names))]
 
 
+def _models(data: DataDir, options: MeshOptions) -> models.ModelPaths:
+    for given in filter(None, (options.asr, options.embedding)):
+        # A service would go on trying to load it, since a name may become reachable; a missing folder does not.
+        if given.startswith(("/", ".", "~")) and not Path(given).expanduser().is_dir():
+            raise models.ModelNotInstalled(f"there is no model folder {given}")
+    return models.ensure(data.models, asr=options.asr, embedding=options.embedding)
+
+
 def start_detached(data: DataDir, options: MeshOptions) -> Iterator[MeshState]:
     """Starts the mesh as a process of its own, and gives its state again and again until it serves.
 
+    One that somebody else has begun to start is waited for instead.
+
     Raises:
-        AlreadyRunning: it runs already on this data folder.
         MeshFailed: it did not come up.
     """
-    if states.is_held(data):
-        raise states.AlreadyRunning
-    data.logs.mkdir(parents=True, exist_ok=True)
-    log = data.log(SUPERVISOR)
-    with log.open("ab") as output:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "earmark.local", "--data-dir", str(data.root), *options.arguments()],
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-            start_new_session=True,
-            env={**os.environ, "PYTHONPATH": str(Path(earmark.__file__).resolve().parents[1])},
-        )
+    process: subprocess.Popen[bytes] | None = None
+    if not states.is_held(data):
+        data.logs.mkdir(parents=True, exist_ok=True)
+        with data.log(SUPERVISOR).open("ab") as output:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "earmark.local", "--data-dir", str(data.root), *options.arguments()],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+                env={**os.environ, "PYTHONPATH": str(Path(earmark.__file__).resolve().parents[1])},
+            )
     while True:
-        ended = process.poll() is not None
+        # Asked in this order: what a mesh that has ended by now wrote last is seen below.
+        ended = process.poll() is not None if process else not states.is_held(data)
         mesh = MeshState.load(data)
-        if mesh.pid == process.pid:
+        if process is None or mesh.pid == process.pid:
             if mesh.state == states.FAILED:
-                process.wait()
-                raise MeshFailed(mesh.problem, data.log(mesh.culprit))
+                raise MeshFailed(mesh.problem, data.log(mesh.culprit), mesh.last_lines)
             yield mesh
             if mesh.state == states.SERVING:
                 return
-        if ended:
-            if states.is_held(data):
-                raise states.AlreadyRunning
-            raise MeshFailed("the mesh ended while it was starting", log)
+        if ended and states.is_held(data):
+            process = None  # another one was quicker
+        elif ended:
+            log = data.log(SUPERVISOR)
+            raise MeshFailed("the mesh ended while it was starting", log, last_lines(log))
         threading.Event().wait(0.1)
 
 

@@ -34,7 +34,10 @@ class AlreadyRunning(Exception):
 
 @dataclass(slots=True)
 class ChildState:
-    """One child process. `started` is its start in clock ticks since boot: with `pid` it names one process for ever."""
+    """One child process. `started` is its start in clock ticks since boot: with `pid` it names one process for ever.
+
+    `trouble` is what it last complained of while it did not serve.
+    """
 
     name: str
     state: str = WAITING
@@ -42,6 +45,7 @@ class ChildState:
     started: int = 0
     restarts: int = 0
     last_exit: str = ""
+    trouble: str = ""
 
 
 @dataclass(slots=True)
@@ -58,6 +62,7 @@ class MeshState:
     children: list[ChildState] = field(default_factory=list)
     problem: str = ""
     culprit: str = ""
+    last_lines: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
     @classmethod

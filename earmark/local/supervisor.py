@@ -20,18 +20,21 @@ _FIRST_DELAY = 0.5
 _LONGEST_DELAY = 30.0
 _STEADY_SECONDS = 30.0  # a child that ran this long starts again without delay
 _STARTS_BEFORE_GIVING_UP = 3
+_TROUBLE = frozenset({"warning", "error", "critical"})
 
 
 class StartFailed(Exception):
     """The mesh did not come up.
 
     Attributes:
-        culprit: name of the child to blame; the supervisor's own name when it is none of them.
+        culprit: name of the child to blame.
+        lines: the last lines it wrote.
     """
 
-    def __init__(self, culprit: str, message: str) -> None:
+    def __init__(self, culprit: str, message: str, lines: Sequence[str]) -> None:
         super().__init__(message)
         self.culprit = culprit
+        self.lines = list(lines)
 
 
 class Supervisor:
@@ -76,7 +79,7 @@ class Supervisor:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             loop.add_signal_handler(number, self.stop)
-        self._logs = {name: ChildLog(name, self._data.log(name), self._sink) for name in self._specs}
+        self._logs = {name: ChildLog(name, self._data.log(name), self._take) for name in self._specs}
         keepers = [asyncio.create_task(self._keep(spec), name=f"keep {name}") for name, spec in self._specs.items()]
         up = asyncio.create_task(self._until_serving(), name="until serving")
         stopped = asyncio.create_task(self._stop.wait(), name="until stopped")
@@ -114,7 +117,8 @@ class Supervisor:
                     await event.wait()
         except TimeoutError:
             late = self._mesh.waiting_for()
-            raise StartFailed(late[0], f"{', '.join(late)} did not serve within {self._start_seconds:.0f} s") from None
+            message = f"{', '.join(late)} did not serve within {self._start_seconds:.0f} s"
+            raise StartFailed(late[0], message, self._logs[late[0]].last) from None
 
     async def _keep(self, spec: ChildSpec) -> None:
         """Keeps one child running until the mesh stops."""
@@ -131,7 +135,8 @@ class Supervisor:
             self._set_child(spec.name, states.CRASHED, pid=0, started=0)
             failures = 0 if self._serving[spec.name].is_set() else failures + 1
             if failures >= _STARTS_BEFORE_GIVING_UP and self._mesh.state != states.SERVING:
-                raise StartFailed(spec.name, f"{spec.name} does not start: {failures} times it ended with {how}")
+                message = f"{spec.name} does not start: {failures} times it ended with {how}"
+                raise StartFailed(spec.name, message, self._logs[spec.name].last)
             if asyncio.get_running_loop().time() - begun >= _STEADY_SECONDS:
                 delay = _FIRST_DELAY
             self._say("warning", f"{spec.name} ended with {how}; it starts again in {delay:g} s")
@@ -140,6 +145,7 @@ class Supervisor:
             delay = min(delay * 2, _LONGEST_DELAY)
 
     async def _run_once(self, spec: ChildSpec) -> str:
+        self._logs[spec.name].last.clear()  # what the process before had to say
         try:
             process = await ChildProcess.start(spec, self._logs[spec.name], self._data.run)
         except OSError as error:
@@ -175,9 +181,19 @@ class Supervisor:
             self._say("warning", f"{spec.name} did not end within {spec.stop_seconds:g} s and was killed")
         self._set_child(spec.name, states.STOPPED, pid=0, started=0)
 
+    def _take(self, record: Record) -> None:
+        """Gives a record on, and remembers what keeps a child from serving."""
+        child = self._states[record.child]
+        if child.state == states.STARTING and record.level in _TROUBLE:
+            child.trouble = " ".join(filter(None, (record.event, str(record.fields.get("error", "")))))
+            self._mesh.save(self._data)
+        self._sink(record)
+
     def _set_child(self, name: str, state: str, *, pid: int | None = None, started: int | None = None) -> None:
         child = self._states[name]
         child.state = state
+        if state == states.SERVING:
+            child.trouble = ""
         child.pid = child.pid if pid is None else pid
         child.started = child.started if started is None else started
         self._mesh.save(self._data)

@@ -126,6 +126,7 @@ async def test_child_that_never_serves_fails_the_start_and_is_named(data: DataDi
     with pytest.raises(StartFailed, match="bad does not start: 3 times it ended with exit code 3") as caught:
         await run.task
     assert caught.value.culprit == "bad"
+    assert caught.value.lines == ["no model here"]  # of the last process, not of all three
     assert data.log("bad").read_text().count("no model here") == 3
     assert "-a" in (data.root / "order").read_text()  # the others were ended
 
