@@ -66,10 +66,12 @@ class HitMessages:
                 message.semantic_score = hit.semantic_score
             if hit.keyword_score is not None:
                 message.keyword_score = hit.keyword_score
+            if hit.sentence_scores:
+                message.sentence_scores.extend(hit.sentence_scores)
         return response
 
     def _bytes(self, hit: Hit) -> bytes:
-        # A number is never given to another chunk, so what is remembered of one is true while its video keeps its title.
+        # A number is never given to another chunk: what is remembered of one holds while its video keeps its title.
         key = (hit.number, hit.title)
         data = self._hits.get(key)
         if data is None:

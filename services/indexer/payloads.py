@@ -29,6 +29,7 @@ class PayloadTable:
 
     def __init__(self) -> None:
         self._chunks: dict[int, Chunk] = {}
+        self._video_of: dict[int, _Video] = {}
         self._videos: dict[str, _Video] = {}
         self._languages: dict[str, set[int]] = {}
         self.next_number = 0
@@ -51,9 +52,9 @@ class PayloadTable:
         """Gives the chunk under a number. Raises KeyError."""
         return self._chunks[number]
 
-    def title(self, video_id: str) -> str:
-        """Gives the title of a video that has chunks. Raises KeyError."""
-        return self._videos[video_id].title
+    def described(self, number: int) -> tuple[Chunk, str]:
+        """Gives the chunk under a number and the title of its video. Raises KeyError."""
+        return self._chunks[number], self._video_of[number].title
 
     def slices_of(self, video_id: str) -> Iterable[str]:
         """Gives the slices of a video that have chunks."""
@@ -78,18 +79,18 @@ class PayloadTable:
         self._chunks[number] = chunk
         video = self._videos.setdefault(chunk.video_id, _Video(title))
         video.title = title
+        self._video_of[number] = video
         video.slices.setdefault(chunk.slice_id, {})[chunk.chunk_id] = number
         self._languages.setdefault(chunk.language, set()).add(number)
         self.next_number = max(self.next_number, number + 1)
 
     def remove(self, number: int) -> None:
         """Removes a number. Its chunk id may already belong to another."""
-        chunk = self._chunks.pop(number)
+        chunk, video = self._chunks.pop(number), self._video_of.pop(number)
         speakers = self._languages[chunk.language]
         speakers.discard(number)
         if not speakers:
             del self._languages[chunk.language]
-        video = self._videos[chunk.video_id]
         numbers = video.slices[chunk.slice_id]
         if numbers.get(chunk.chunk_id) == number:
             del numbers[chunk.chunk_id]

@@ -6,7 +6,7 @@ import hashlib
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import accumulate
 from pathlib import Path
 from typing import Self
 
@@ -15,7 +15,7 @@ from prometheus_client import Histogram
 
 from services.common.errors import EarmarkError, InvalidArgument, ModelMismatch, Unavailable
 from services.common.metrics import LATENCY_SECONDS
-from services.indexer.chunks import Change, Chunk, Found, Hit, Ids, Query, Vectors, unit
+from services.indexer.chunks import Change, Chunk, Found, Hit, Ids, Query, Vectors, unit_vector
 from services.indexer.dense import DenseIndex
 from services.indexer.keyword import KeywordIndex
 from services.indexer.locks import ReadWriteLock
@@ -32,6 +32,7 @@ SEARCH_SECONDS = Histogram(
     ["leg"],
     buckets=(0.0001, 0.00025, *LATENCY_SECONDS),
 )
+_SEMANTIC_SECONDS, _KEYWORD_SECONDS = SEARCH_SECONDS.labels("semantic"), SEARCH_SECONDS.labels("keyword")
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,7 +217,7 @@ class Shard:
             raise InvalidArgument(message, field="text")
         if query.vector is None and not query.text:
             raise InvalidArgument("give a vector, a text, or both", field="vector")
-        vector = None if query.vector is None else unit(query.vector.reshape(1, -1))[0]
+        vector = None if query.vector is None else unit_vector(query.vector)
         question = parse_question(query.text) if query.text else None
         legs = ("semantic",) * (vector is not None) + ("keyword",) * (question is not None)
 
@@ -231,11 +232,11 @@ class Shard:
             semantic: dict[int, float] = {}
             keyword: dict[int, float] = {}
             if vector is not None:
-                with SEARCH_SECONDS.labels("semantic").time():
+                with _SEMANTIC_SECONDS.time():
                     found = dense.search(vector, query.k, among=self._payloads.select(query.filter))
                     semantic = _scores(*found)
             if question is not None:
-                with SEARCH_SECONDS.labels("keyword").time():
+                with _KEYWORD_SECONDS.time():
                     found = self._keyword.search(question, query.k, only=query.filter, videos=videos)
                     keyword = _scores(*found)
             if vector is not None and (beyond := [number for number in keyword if number not in semantic]):
@@ -243,18 +244,11 @@ class Shard:
                 ids = np.array(beyond, np.int64)
                 semantic.update(_scores(ids, dense.scores(vector, ids)))
             numbers = dict.fromkeys([*semantic, *keyword])
-            chunks = [self._payloads.chunk(number) for number in numbers]
-            sentences = sentence_scores(chunks, vector) if vector is not None else [()] * len(chunks)
+            described = [self._payloads.described(number) for number in numbers]
+            sentences = sentence_scores([chunk for chunk, _ in described], vector)
             hits = [
-                Hit(
-                    number,
-                    chunk,
-                    self._payloads.title(chunk.video_id),
-                    semantic.get(number),
-                    keyword.get(number),
-                    of_sentences,
-                )
-                for number, chunk, of_sentences in zip(numbers, chunks, sentences, strict=True)
+                Hit(number, chunk, title, semantic.get(number), keyword.get(number), of_sentences)
+                for number, (chunk, title), of_sentences in zip(numbers, described, sentences, strict=True)
             ]
             return Found(hits, legs, self._applied_sequence)
 
@@ -286,17 +280,21 @@ class Shard:
         self._keyword.close()
 
 
-def sentence_scores(chunks: Sequence[Chunk], vector: Vectors) -> list[Sequence[float]]:
+def sentence_scores(chunks: Sequence[Chunk], vector: Vectors | None) -> Sequence[Sequence[float]]:
     """Gives the cosine of every sentence of the chunks, all in one product.
 
     Args:
         chunks: The chunks; one without sentence vectors gets no scores.
-        vector: float32, shape (dimension,), L2-normalised.
+        vector: float32, shape (dimension,), L2-normalised; None gives no scores.
     """
+    rows = np.frombuffer(b"".join(chunk.sentence_vectors for chunk in chunks), np.int8)
+    if vector is None or not len(rows):
+        return [()] * len(chunks)
     dimension = len(vector)
-    rows = np.frombuffer(b"".join(chunk.sentence_vectors for chunk in chunks), np.int8).reshape(-1, dimension)
-    scores = iter((rows.astype(np.float32) @ (vector / np.float32(127))).tolist())
-    return [list(islice(scores, len(chunk.sentence_vectors) // dimension)) for chunk in chunks]
+    # Not `@`: see DenseIndex.scores.
+    products = np.einsum("ij,j->i", rows.reshape(-1, dimension).astype(np.float32), vector / np.float32(127)).tolist()
+    ends = list(accumulate(len(chunk.sentence_vectors) // dimension for chunk in chunks))
+    return [products[start:end] for start, end in zip([0, *ends], ends, strict=False)]
 
 
 def _scores(ids: Ids, scores: Vectors) -> dict[int, float]:

@@ -32,6 +32,14 @@ def test_a_score_of_a_leg_that_did_not_find_it_is_unset() -> None:
     assert (keyword.HasField("semantic_score"), keyword.HasField("keyword_score")) == (False, True)
 
 
+def test_sentence_scores_are_sent() -> None:
+    hit = Hit(1, CHUNK, "Title", 0.25, None, [0.5, -0.25])
+    messages = HitMessages()
+    for _ in range(2):  # the second time from memory
+        (sent,) = messages.response(Found([hit], ("semantic",), 9), shard=1).hits
+        assert list(sent.sentence_scores) == [0.5, -0.25]
+
+
 def test_remembered_messages_follow_a_new_title_and_are_bounded() -> None:
     messages = HitMessages(remembered=2)
     titles = [
