@@ -37,6 +37,11 @@ class Health:
         """Checks that did not hold when last asked."""
 
     @property
+    def stopping(self) -> bool:
+        """Whether the process has been told to end."""
+        return self._stopping
+
+    @property
     def serving(self) -> bool:
         """Whether every check held when last asked."""
         return not self.failing and not self._stopping

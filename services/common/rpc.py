@@ -24,6 +24,8 @@ log = structlog.get_logger()
 
 DOMAIN = "earmark"
 MESSAGE_BYTES = 16 * 2**20
+_ERROR_CHARS = 500
+"""An error travels in headers, twice, and more than 8 KiB of them make it RESOURCE_EXHAUSTED."""
 _STATUS_KEY = "grpc-status-details-bin"
 
 SECONDS = Histogram(
@@ -96,16 +98,18 @@ def budget(context: grpc.aio.ServicerContext[Any, Any], *, own: float, reserve: 
 
 def to_status(error: EarmarkError) -> status_pb2.Status:
     """Gives the google.rpc.Status of an error: ErrorInfo, and BadRequest or RetryInfo where they apply."""
-    info = error_details_pb2.ErrorInfo(reason=error.reason, domain=DOMAIN, metadata=error.metadata)
+    message = error.message[:_ERROR_CHARS]
+    metadata = {key: value[:_ERROR_CHARS] for key, value in error.metadata.items()}
+    info = error_details_pb2.ErrorInfo(reason=error.reason, domain=DOMAIN, metadata=metadata)
     details: list[Any] = [info]
     if error.field is not None:
-        violation = error_details_pb2.BadRequest.FieldViolation(field=error.field, description=error.message)
+        violation = error_details_pb2.BadRequest.FieldViolation(field=error.field, description=message)
         details.append(error_details_pb2.BadRequest(field_violations=[violation]))
     if error.retry_after_seconds is not None:
         delay = duration_pb2.Duration()
         delay.FromMilliseconds(int(error.retry_after_seconds * 1000))
         details.append(error_details_pb2.RetryInfo(retry_delay=delay))
-    status = status_pb2.Status(code=grpc.StatusCode[error.code].value[0], message=error.message)
+    status = status_pb2.Status(code=grpc.StatusCode[error.code].value[0], message=message)
     for detail in details:
         packed = any_pb2.Any()
         packed.Pack(detail)
@@ -225,4 +229,4 @@ def _internal(method: str, error: Exception) -> EarmarkError:
 async def _abort(context: grpc.aio.ServicerContext[Any, Any], error: EarmarkError) -> None:
     status = to_status(error)
     trailing = ((_STATUS_KEY, status.SerializeToString()),)
-    await context.abort(grpc.StatusCode[error.code], error.message, trailing_metadata=trailing)
+    await context.abort(grpc.StatusCode[error.code], status.message, trailing_metadata=trailing)

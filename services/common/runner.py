@@ -8,6 +8,7 @@ import sys
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
 import structlog
@@ -25,6 +26,8 @@ from services.common.settings import CommonSettings
 log = structlog.get_logger()
 
 S = TypeVar("S", bound=CommonSettings)
+
+SECRETS = Path("/run/secrets")
 
 Servicer = tuple[Callable[[Any, Any], None], Any, str]
 
@@ -56,7 +59,8 @@ Build = Callable[[S, AsyncExitStack], Awaitable[Service]]
 def run(name: str, settings_class: type[S], build: Build[S]) -> NoReturn:
     """Runs a service until SIGTERM or SIGINT; exits 0 after a clean stop, 1 when it broke, 2 for wrong settings."""
     try:
-        settings = settings_class()
+        # Each file there is a setting, as Docker and Kubernetes mount secrets: earmark_mongo_url holds mongo_url.
+        settings = settings_class(_secrets_dir=SECRETS) if SECRETS.is_dir() else settings_class()
     except ValidationError as error:
         for problem in error.errors():
             where = "_".join(str(part) for part in problem["loc"]).upper()

@@ -9,7 +9,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
 class CommonSettings(BaseSettings):
-    """Read from the environment (`EARMARK_…`), from files named in `/run/secrets`, then from the defaults."""
+    """Read from the environment (`EARMARK_…`), else from files in `/run/secrets` (`earmark_…`), else the defaults."""
 
     model_config = SettingsConfigDict(
         env_prefix="EARMARK_", extra="ignore", use_attribute_docstrings=True, env_ignore_empty=True
