@@ -80,8 +80,7 @@ async def build(settings: Settings, stack: AsyncExitStack) -> Service:
     serving: list[Health] = []
 
     def stopping() -> bool:
-        # On its way out a service is not serving although nothing fails.
-        return any(not health.serving and not health.failing for health in serving)
+        return any(health.stopping for health in serving)
 
     watcher = Watcher(
         videos=videos,

@@ -33,6 +33,8 @@ class Scripted(pb_grpc.EmbedderServiceServicer):
                 raise Overloaded("the queue is full", retry_after_seconds=0.25)
             case "bug":
                 raise RuntimeError("a secret of ours")
+            case "long":
+                raise InvalidArgument("x" * 20_000, metadata={"given": "y" * 20_000})
             case "slow":
                 await asyncio.sleep(0.3)
             case "budget":
@@ -133,6 +135,9 @@ async def test_errors_carry_reason_and_nothing_internal() -> None:
             await embed(channel, "full")
         full = from_rpc(caught.value, peer="embedder")
         assert (full.code, full.transient) == ("RESOURCE_EXHAUSTED", True)
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await embed(channel, "long")
+        assert from_rpc(caught.value, peer="embedder").reason == "INVALID_ARGUMENT"
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             await embed(channel, "bug")
         bug = from_rpc(caught.value, peer="embedder")
