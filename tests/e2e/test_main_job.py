@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from earmark.client import Client as EarmarkClient
-from earmark.client import NotFound, SearchResult, VideoStatus
+from earmark.client import Hit, NotFound, SearchResult, VideoStatus
 from tests.support.clips import clipped
 from tests.support.local_mesh import SAMPLES, LocalMesh, questions
 
@@ -46,16 +46,32 @@ def test_progress_only_grows_and_ends_ready(watched: list[VideoStatus]) -> None:
     assert all(part.state == "indexed" for part in watched[-1].slices)
 
 
-@pytest.mark.parametrize(
-    "row", [row for row in questions() if row["video"] == SAMPLE], ids=lambda row: row["question"].replace(" ", "-")
-)
-def test_question_finds_the_right_second(mesh: LocalMesh, video_id: str, row: dict[str, Any]) -> None:
+ROWS = [row for row in questions() if row["video"] == SAMPLE]
+STRICT = [row for row in ROWS if row.get("demo") or row["kind"] == "exact"]
+
+
+@pytest.mark.parametrize("row", STRICT, ids=lambda row: row["question"].replace(" ", "-"))
+def test_question_is_answered_at_the_right_second(mesh: LocalMesh, video_id: str, row: dict[str, Any]) -> None:
     with mesh.client() as client:
         found = client.search(row["question"])
     assert found.coverage.complete
     best = found.hits[0]
     assert best.video_id == video_id
-    assert row["start"] - TOLERANCE <= best.match_time <= row["end"] + TOLERANCE, moments(found)
+    assert right_second(row, best), moments(found)
+
+
+@pytest.mark.parametrize(
+    "row", [row for row in ROWS if row not in STRICT], ids=lambda row: row["question"].replace(" ", "-")
+)
+def test_question_without_a_shared_word_finds_the_video_and_offers_the_second(
+    mesh: LocalMesh, video_id: str, row: dict[str, Any]
+) -> None:
+    # Which of a video's moments comes first is what `make bench` measures; here it has to be among them.
+    with mesh.client() as client:
+        found = client.search(row["question"])
+    best = found.hits[0]
+    assert best.video_id == video_id
+    assert any(right_second(row, hit) for hit in (best, *best.more)), moments(found)
 
 
 def test_each_leg_alone_finds_it(mesh: LocalMesh, video_id: str) -> None:
@@ -149,6 +165,11 @@ def test_status_shows_every_part_serving(mesh: LocalMesh) -> None:
         *("nats", "mongo", "transcriber", "embedder", "indexer-0", "indexer-1", "gateway")
     }
     assert {child["state"] for child in result.json["mesh"]["children"]} == {"serving"}
+
+
+def right_second(row: dict[str, Any], hit: Hit) -> bool:
+    """Whether pressing play there starts within five seconds of the answer."""
+    return bool(row["start"] - TOLERANCE <= hit.match_time <= row["end"] + TOLERANCE)
 
 
 def found_in(client: EarmarkClient, query: str, video_id: str) -> bool:
