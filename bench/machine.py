@@ -20,6 +20,11 @@ def describe() -> str:
     )
 
 
+def load_per_core() -> float:
+    """Processes that want a core, for each core there is; the mean of the last minute."""
+    return os.getloadavg()[0] / (os.cpu_count() or 1)
+
+
 def _processor() -> str:
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()

@@ -30,6 +30,7 @@ from earmark.internal.v1 import shard_service_pb2 as pb
 from earmark.local import models
 from services.common.ids import chunk_id, slice_id, slot_of
 from services.common.transcript import Segment, SliceTranscript
+from services.common.videos.model import quantized
 from services.embedder import chunker
 from services.embedder.loading import ModelLoader
 from services.embedder.model import EmbeddingModel, TextKind
@@ -148,6 +149,7 @@ def cut(video: dict[str, object], model: EmbeddingModel, limits: chunker.ChunkLi
             piece.end_time,
             tuple(piece.sentence_marks),
             LANGUAGE,
+            quantized(embed(model, piece.sentences, TextKind.PASSAGE)).tobytes(),
         )
         for number, piece in enumerate(chunker.chunk_slice(transcript, model.count_tokens, limits))
     ]
@@ -210,9 +212,10 @@ def moment(hit: RankedHit, words: highlight.Query) -> Moment:
     chunk = hit.chunk
     start, end = chunk.start_offset.ToMicroseconds() / 1e6, chunk.end_offset.ToMicroseconds() / 1e6
     found = words.find(chunk.text)
-    marks = [(mark.char_offset, mark.start_offset.ToMicroseconds() / 1e6) for mark in chunk.sentence_marks]
-    best = highlight.best_sentence(found, marks) if found.ranges else None
-    return Moment(chunk.video_id, start, end, start if best is None else best)
+    marks = chunk.sentence_marks
+    best = highlight.best_sentence(found, [mark.char_offset for mark in marks], hit.sentence_scores)
+    match = start if best is None else marks[best].start_offset.ToMicroseconds() / 1e6
+    return Moment(chunk.video_id, start, end, match)
 
 
 def poc_search(
