@@ -14,7 +14,6 @@ from tantivy import Occur, Query
 
 from services.indexer.chunks import Chunk, Filter, Ids, Vectors
 from services.indexer.stop_words import STOP_WORDS
-from services.indexer.stop_words import WEIGHT as STOP_WORD_WEIGHT
 from services.indexer.terms import Question, Term, document_terms
 
 MAX_WORDS = 64
@@ -168,14 +167,11 @@ class KeywordIndex:
     def _word_queries(self, words: Sequence[str], searcher: Any) -> Iterable[Any]:
         if len(words) > MAX_WORDS:
             words = sorted(words, key=lambda word: searcher.doc_freq("words", word) or float("inf"))[:MAX_WORDS]
-        stems: dict[str, float] = {}
+        words = [word for word in words if word not in STOP_WORDS] or words
         for word in words:
-            weight = STOP_WORD_WEIGHT if word in STOP_WORDS else 1.0
-            yield Query.boost_query(Query.term_query(self._schema, "words", word), _WORD_WEIGHT * weight)
-            for stem in self._stemmer.analyze(word):
-                stems[stem] = max(weight, stems.get(stem, 0.0))
-        for stem, weight in stems.items():
-            yield Query.boost_query(Query.term_query(self._schema, "stems", stem, "freq"), weight)
+            yield Query.boost_query(Query.term_query(self._schema, "words", word), _WORD_WEIGHT)
+        for stem in dict.fromkeys(stem for word in words for stem in self._stemmer.analyze(word)):
+            yield Query.term_query(self._schema, "stems", stem, "freq")
 
     def _phrase_query(self, phrase: Sequence[Term]) -> Any:
         if len(phrase) == 1:
