@@ -1,5 +1,6 @@
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -257,24 +258,21 @@ def test_searches_see_each_change_whole(shard: Shard) -> None:
     """A slice is replaced over and over while others search: never half of it, never a chunk in one leg alone."""
     shard.apply([replace("vid_a", "apple 0", "pear 0", "plum 0")])
     stop = threading.Event()
-    torn: list[str] = []
 
     def search() -> None:
         while not stop.is_set():
             found = ask(shard, "apple pear plum", near="apple 0", k=50)
             rounds = {hit.chunk.text.split()[1] for hit in found.hits}
             if len(found.hits) != 3 or len(rounds) != 1 or any(hit.keyword_score is None for hit in found.hits):
-                torn.append(str([(hit.chunk.text, hit.keyword_score) for hit in found.hits]))
+                raise AssertionError([(hit.chunk.text, hit.keyword_score) for hit in found.hits])
 
-    readers = [threading.Thread(target=search) for _ in range(3)]
-    for reader in readers:
-        reader.start()
-    for number in range(1, 25):
-        shard.apply([replace("vid_a", f"apple {number}", f"pear {number}", f"plum {number}")])
-    stop.set()
-    for reader in readers:
-        reader.join()
-    assert torn == []
+    with ThreadPoolExecutor(3) as pool:
+        readers = [pool.submit(search) for _ in range(3)]
+        for number in range(1, 25):
+            shard.apply([replace("vid_a", f"apple {number}", f"pear {number}", f"plum {number}")])
+        stop.set()
+        for reader in readers:
+            reader.result()
 
 
 def test_a_full_disk_leaves_the_shard_as_it_was(shard: Shard, tmp_path: Path) -> None:
