@@ -127,15 +127,23 @@ async def _serve(name: str, settings: CommonSettings, service: Service, stop: as
     await server.stop(grace)
     for step in service.on_stop:
         await step(grace)
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
+    await _cancel(tasks)
     log.info("service_stopped", name=name)
     return 1 if broken else 0
 
 
 async def _task(work: Callable[[], Awaitable[None]]) -> None:
     await work()
+
+
+async def _cancel(tasks: set[asyncio.Task[None]]) -> None:
+    """Ends tasks, asking again: `asyncio.wait_for` of Python 3.11 loses a cancellation that comes with its result."""
+    left = tasks
+    while left:
+        for task in left:
+            task.cancel()
+        _, left = await asyncio.wait(left, timeout=1)
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def _unless(stop: asyncio.Event, work: Awaitable[Service]) -> Service | None:

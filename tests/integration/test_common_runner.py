@@ -52,6 +52,7 @@ class Running:
         self.health: Health | None = None
         self.order: list[str] = []
         self.break_task = asyncio.Event()
+        self.cancellations_to_lose = 0
 
     async def build(self, settings: CommonSettings, stack: AsyncExitStack) -> Service:
         stack.callback(self.order.append, "closed")
@@ -60,7 +61,14 @@ class Running:
             return self.ready
 
         async def task() -> None:
-            await self.break_task.wait()
+            while True:
+                try:
+                    await self.break_task.wait()
+                    break
+                except asyncio.CancelledError:
+                    if self.cancellations_to_lose == 0:
+                        raise
+                    self.cancellations_to_lose -= 1
             raise RuntimeError("a task broke")
 
         async def on_stop(grace: float) -> None:
@@ -171,3 +179,12 @@ async def test_a_broken_task_ends_the_process() -> None:
     async with running(service) as (_, task):
         service.break_task.set()
         assert await task == 1
+
+
+async def test_a_task_that_lost_its_cancellation_does_not_keep_the_service_from_ending() -> None:
+    service = Running()
+    service.cancellations_to_lose = 1  # as asyncio.wait_for of Python 3.11 does now and then
+    async with running(service) as (_, task):
+        service.stop.set()
+        assert await asyncio.wait_for(task, 10) == 0
+    assert service.cancellations_to_lose == 0
