@@ -1,5 +1,7 @@
 """The store of video documents on a real MongoDB-protocol server and a real JetStream."""
 
+import asyncio
+
 import numpy as np
 import pytest
 
@@ -123,6 +125,15 @@ async def test_a_failed_slice_fails_the_video_when_the_others_are_done_and_retry
     await embed(backbone, video_id, "00001")
     await backbone.videos.slice_indexed(video_id, "00001")
     assert (await backbone.videos.get(video_id)).status is VideoStatus.READY
+
+
+async def test_slices_indexed_at_the_same_moment_leave_the_video_ready(backbone: Backbone) -> None:
+    for _ in range(10):
+        video_id = await cut(backbone, slices=3)
+        for index in range(3):
+            await embed(backbone, video_id, f"{index:05d}", chunks=0)
+        await asyncio.gather(*(backbone.videos.slice_indexed(video_id, f"{index:05d}") for index in range(3)))
+        assert (await backbone.videos.get(video_id)).status is VideoStatus.READY
 
 
 async def test_a_failure_of_the_whole_begins_again_with_what_is_cut(backbone: Backbone) -> None:

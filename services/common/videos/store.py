@@ -279,7 +279,9 @@ class VideoStore:
         ):
             return
         failed = OwedEvent.of("video.failed", pb.VideoFailed(video_id=video_id), video_id)
-        await self._change(video_id, finished, {"$set": {"status": VideoStatus.FAILED}}, [failed])
+        # At least one must have failed: the last may have been indexed since the update above.
+        condition = {**finished, "slices.state": {"$nin": _UNDONE, "$in": [SliceState.FAILED]}}
+        await self._change(video_id, condition, {"$set": {"status": VideoStatus.FAILED}}, [failed])
 
     # ── failing and trying again ─────────────────────────────────────────────────────────────────
 
