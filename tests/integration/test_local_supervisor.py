@@ -144,7 +144,7 @@ async def test_missing_program_fails_the_start(data: DataDir) -> None:
 async def test_stubborn_child_is_killed_after_its_deadline(data: DataDir) -> None:
     async with running(data, child(data, "stubborn", stop_seconds=0.2)) as run:
         pid = run.pid("stubborn")
-    assert not states.start_ticks(pid)
+    await eventually(lambda: not states.start_ticks(pid), message="the killed child reaped")
     assert "stubborn did not end within 0.2 s and was killed" in run.events()
 
 

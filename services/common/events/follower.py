@@ -56,6 +56,7 @@ class Follower:
             else [f"earmark.v1.{kind}.{slot:03d}.*" for kind in KINDS for slot in sorted(slots)]
         )
         self.sequence = after_sequence
+        self._end = 0
         self.caught_up = False
         self.lag = 0
 
@@ -73,6 +74,7 @@ class Follower:
     async def _consume(self) -> AsyncIterator[list[FollowedEvent]]:
         """Reads through one ephemeral consumer until it breaks off or skips something."""
         name = f"follower-{ULID()}"
+        end = await self._bus.last_sequence()
         info = await self._bus.js.add_consumer(
             topology.EVENTS,
             ConsumerConfig(
@@ -87,6 +89,9 @@ class Follower:
             ),
         )
         self.lag = info.num_pending or 0
+        if self.lag == 0:
+            self.sequence = max(self.sequence, end)
+            self.caught_up = True
         subscription = await self._bus.js.pull_subscribe_bind(name, stream=topology.EVENTS)
         expected = 1
         try:
@@ -98,9 +103,8 @@ class Follower:
                     continue
                 batch: list[FollowedEvent] = []
                 for message in messages:
-                    if (
-                        message.metadata.sequence.consumer != expected
-                    ):  # one got lost on the way: begin again behind the last
+                    # One got lost on the way: begin again behind the last.
+                    if message.metadata.sequence.consumer != expected:
                         log.warning("follower_gap", expected=expected, got=message.metadata.sequence.consumer)
                         break
                     expected += 1
@@ -120,8 +124,11 @@ class Follower:
                 await self._bus.js.delete_consumer(topology.EVENTS, name)
 
     async def _idle(self, name: str, delivered: int) -> None:
-        """Nothing came: all there is up to the stream's present end has been given out, if the server agrees."""
-        end = await self._bus.last_sequence()
+        """Nothing came: all there was when this was last asked has been given out, if the server agrees.
+
+        The end is the one of the round before, since a consumer learns of an event a little after the stream has it.
+        """
+        end, self._end = self._end, await self._bus.last_sequence()
         info = await self._bus.js.consumer_info(topology.EVENTS, name)
         self.lag = info.num_pending or 0
         if self.lag == 0 and info.delivered is not None and info.delivered.consumer_seq == delivered:
