@@ -64,7 +64,9 @@ def demo(
         right = [_ask(client, question) for question in questions]
     example = f"{mesh.http_url}/search?q={quote_plus(questions[0].question)}" if questions else mesh.http_url
     common.out.print(f"\nThe same from a shell:\n  curl -s '{example}'", soft_wrap=True, markup=False)
-    common.out.print(f"The page: [bold link={mesh.http_url}]{mesh.http_url}[/]   End the mesh: earmark down")
+    common.out.print(
+        f"The page: [bold link={mesh.http_url}]{mesh.http_url}[/]   End the mesh: make stop (or earmark down)"
+    )
     if not all(right):
         common.fail(f"{right.count(False)} of {len(right)} answers are not the expected ones.")
 

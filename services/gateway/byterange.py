@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from services.common.errors import EarmarkError
 
-_RANGE = re.compile(r"bytes=\s*(\d{0,18})\s*-\s*(\d{0,18})\s*", re.ASCII | re.IGNORECASE)
+_RANGE = re.compile(r"bytes=\s*(\d{0,40})\s*-\s*(\d{0,40})\s*", re.ASCII | re.IGNORECASE)
 
 
 class RangeNotSatisfiable(EarmarkError):

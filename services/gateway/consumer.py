@@ -94,6 +94,7 @@ class Undertaker:
 
 
 def _message(letter: pb.DeadLetter, what: str) -> str:
-    said = letter.message.strip().rstrip(".") or "no reason was given"
-    times = f" after {letter.deliveries} attempts" if letter.deliveries > 1 else ""
-    return f"{what} was given up{times}: {said}. Retry does only what is missing."
+    said = letter.message.strip().rstrip(".") or f"{what} was given up, and no reason was given"
+    if letter.deliveries == 1:  # refused at first sight: it will be refused again, and its own words say what to do
+        return f"{said}."
+    return f"{what} was given up after {letter.deliveries} attempts: {said}. Retry does only what is missing."

@@ -61,13 +61,7 @@ def install(app: FastAPI, routes: Sequence[BaseRoute]) -> None:
 
     async def on_invalid(_: Request, error: Exception) -> Response:
         assert isinstance(error, RequestValidationError)
-        violations = [
-            {
-                "field": ".".join(str(part) for part in problem["loc"] if part not in _PLACES) or "body",
-                "description": problem["msg"],
-            }
-            for problem in error.errors()
-        ]
+        violations = [_violation(problem) for problem in error.errors()]
         first = violations[0]
         message = f"{first['field']}: {first['description']}"
         info = {"reason": "INVALID_ARGUMENT", "domain": DOMAIN, "metadata": {}}
@@ -86,6 +80,13 @@ def install(app: FastAPI, routes: Sequence[BaseRoute]) -> None:
     app.add_exception_handler(EarmarkError, on_known)
     app.add_exception_handler(RequestValidationError, on_invalid)
     app.add_exception_handler(HTTPException, on_http)
+
+
+def _violation(problem: dict[str, Any]) -> dict[str, str]:
+    if problem["type"] in {"json_invalid", "model_attributes_type", "dict_type"}:
+        return {"field": "body", "description": 'the body must be a JSON object, such as {"url": "https://…"}'}
+    field = ".".join(str(part) for part in problem["loc"] if part not in _PLACES)
+    return {"field": field or "body", "description": problem["msg"]}
 
 
 def _allowed(routes: Sequence[BaseRoute], request: Request) -> str:
