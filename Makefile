@@ -45,6 +45,10 @@ test-unit: $(DEV) ## tests without network or other processes; seconds
 test-e2e: $(DEV) ## the whole mesh on real media, the slow ones too
 	$(PYTEST) tests/e2e $(ARGS)
 
+.PHONY: test-slow
+test-slow: $(DEV) ## what takes minutes and is left out of `make test`
+	$(PYTEST) tests/unit tests/integration -m slow $(ARGS)
+
 .PHONY: test-chaos
 test-chaos: $(DEV) ## kill services in the middle of an ingest, then assert what must hold
 	$(PYTEST) tests/chaos $(ARGS)

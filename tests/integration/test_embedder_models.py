@@ -107,6 +107,7 @@ async def test_the_packaged_model_runs_the_short_way_and_agrees(model_paths: Any
 
 
 @pytest.mark.parametrize("pooling", ["mean", "cls"])
+@pytest.mark.slow
 async def test_poolings_and_prompts(make_model: Callable[..., Path], tmp_path: Path, pooling: str) -> None:
     prompts = {"query": "query: ", "document": "passage: "}
     source = make_model(f"small-{pooling}", pooling=pooling, prompts=prompts)
@@ -120,6 +121,7 @@ async def test_poolings_and_prompts(make_model: Callable[..., Path], tmp_path: P
     assert model.max_tokens == 48 - model.count_tokens(["passage: "])[0]
 
 
+@pytest.mark.slow
 async def test_a_model_with_more_layers_runs_through_sentence_transformers(
     make_model: Callable[..., Path], tmp_path: Path
 ) -> None:
@@ -147,6 +149,7 @@ sys.exit(1 if {{"torch", "transformers", "sentence_transformers"}} & set(sys.mod
     assert await process.wait() == 0
 
 
+@pytest.mark.slow
 async def test_two_processes_at_once_export_once(make_model: Callable[..., Path], tmp_path: Path) -> None:
     source = make_model("small-shared")
     command = (sys.executable, "-c", EXPORT, str(source), str(tmp_path))
@@ -162,6 +165,7 @@ async def test_two_processes_at_once_export_once(make_model: Callable[..., Path]
     assert sum(output.count("model_exporting") for output in outputs) == 1
 
 
+@pytest.mark.slow
 async def test_a_kill_in_the_middle_of_an_export_leaves_nothing_that_looks_whole(
     make_model: Callable[..., Path], tmp_path: Path
 ) -> None:

@@ -23,6 +23,7 @@ from services.common.objects import media_key, slice_audio_key, transcript_key, 
 from services.common.rpc import connect, from_rpc
 from services.common.transcript import SliceTranscript
 from services.common.videos.model import SliceState, Source, Video, VideoStatus
+from services.common.videos.sweeper import Sweeper
 from services.transcriber.app import make_fetcher, make_slicer
 from services.transcriber.consumer import RecognizerHandler, SlicerHandler
 from services.transcriber.settings import Settings
@@ -285,10 +286,14 @@ async def test_kill_9_in_the_middle_and_the_result_is_that_of_an_undisturbed_run
         child.send_signal(signal.SIGKILL)
         await child.wait()
         halfway = await backbone.videos.get(video_id)
+    # What the killed process owed when it died is the sweeper's to publish, which the gateway runs in a mesh.
+    sweeper = Sweeper(backbone.videos, backbone.bus, every_seconds=1, owed_seconds=1, stalled_seconds=600)
+    sweeping = asyncio.create_task(sweeper.run())
     async with process(backbone) as (child, _):
         video = await until(backbone, video_id, transcribed)
         child.terminate()
         assert await asyncio.wait_for(child.wait(), timeout=30) == 0
+    sweeping.cancel()
     assert [(s.start_time, s.end_time) for s in video.slices] == [(s.start_time, s.end_time) for s in calm.slices]
     assert text_of(await transcripts(backbone, video)) == expected
     assert len(halfway.slices) <= len(video.slices)
