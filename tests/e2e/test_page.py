@@ -88,7 +88,9 @@ def test_search_opens_the_video_at_the_second(page: Page, mesh: LocalMesh, coffe
     expect(page).to_have_url(re.compile(rf"/v/{coffee}\?.*t="))
     video = page.locator("video")
     expect(video).to_be_visible()
-    page.wait_for_function("document.querySelector('video').readyState >= 1")
+    page.wait_for_function(
+        "() => { const video = document.querySelector('video'); return video.readyState >= 2 && !video.seeking; }"
+    )
     page.wait_for_function(
         "at => Math.abs(document.querySelector('video').currentTime - at) < 5", arg=expected.match_time
     )
