@@ -37,7 +37,7 @@ class Settings(CommonSettings):
     search_semantic_floor: float = Field(default=0.22, ge=-1, le=1)
     """Dense score (mean of the cosines of a chunk and its best sentence) below which a chunk does not count as found
     by meaning. Depends on the embedding model: with MiniLM 99 % of real questions find something above 0.25."""
-    search_semantic_floor_alone: float = Field(default=0.35, ge=-1, le=1)
+    search_semantic_floor_alone: float = Field(default=0.30, ge=-1, le=1)
     """The same, where no word of the query is said anywhere: then the query is likely to be gibberish, whose nearest
     chunk lies at 0.13 to 0.28, while 95 % of real questions find something above 0.41."""
     search_depth: int = Field(default=50, ge=1, le=1000)

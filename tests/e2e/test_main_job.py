@@ -66,7 +66,7 @@ def test_question_is_answered_at_the_right_second(mesh: LocalMesh, video_id: str
 def test_question_without_a_shared_word_finds_the_video(mesh: LocalMesh, video_id: str, row: dict[str, Any]) -> None:
     # How near the second is for such questions is what `make bench` measures.
     with mesh.client() as client:
-        found = client.search(row["question"])
+        found = client.search(row["question"], mode="semantic")
     best = found.hits[0]
     assert best.video_id == video_id
 
