@@ -1,6 +1,7 @@
 import datetime
 
 from google.protobuf import duration_pb2 as _duration_pb2
+from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor
@@ -22,20 +23,36 @@ SEARCH_MODE_SEMANTIC: SearchMode
 SEARCH_MODE_KEYWORD: SearchMode
 
 class SearchRequest(_message.Message):
-    __slots__ = ("query", "page_size", "page_token", "video_ids", "language", "mode")
+    __slots__ = ("query", "page_size", "page_token", "video_ids", "language", "mode", "collections", "speakers", "tags", "uploaded_since", "uploaded_before", "min_duration", "max_duration", "min_tokens")
     QUERY_FIELD_NUMBER: _ClassVar[int]
     PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
     PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
     VIDEO_IDS_FIELD_NUMBER: _ClassVar[int]
     LANGUAGE_FIELD_NUMBER: _ClassVar[int]
     MODE_FIELD_NUMBER: _ClassVar[int]
+    COLLECTIONS_FIELD_NUMBER: _ClassVar[int]
+    SPEAKERS_FIELD_NUMBER: _ClassVar[int]
+    TAGS_FIELD_NUMBER: _ClassVar[int]
+    UPLOADED_SINCE_FIELD_NUMBER: _ClassVar[int]
+    UPLOADED_BEFORE_FIELD_NUMBER: _ClassVar[int]
+    MIN_DURATION_FIELD_NUMBER: _ClassVar[int]
+    MAX_DURATION_FIELD_NUMBER: _ClassVar[int]
+    MIN_TOKENS_FIELD_NUMBER: _ClassVar[int]
     query: str
     page_size: int
     page_token: str
     video_ids: _containers.RepeatedScalarFieldContainer[str]
     language: str
     mode: SearchMode
-    def __init__(self, query: _Optional[str] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ..., video_ids: _Optional[_Iterable[str]] = ..., language: _Optional[str] = ..., mode: _Optional[_Union[SearchMode, str]] = ...) -> None: ...
+    collections: _containers.RepeatedScalarFieldContainer[str]
+    speakers: _containers.RepeatedScalarFieldContainer[str]
+    tags: _containers.RepeatedScalarFieldContainer[str]
+    uploaded_since: _timestamp_pb2.Timestamp
+    uploaded_before: _timestamp_pb2.Timestamp
+    min_duration: _duration_pb2.Duration
+    max_duration: _duration_pb2.Duration
+    min_tokens: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, query: _Optional[str] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ..., video_ids: _Optional[_Iterable[str]] = ..., language: _Optional[str] = ..., mode: _Optional[_Union[SearchMode, str]] = ..., collections: _Optional[_Iterable[str]] = ..., speakers: _Optional[_Iterable[str]] = ..., tags: _Optional[_Iterable[str]] = ..., uploaded_since: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., uploaded_before: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., min_duration: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., max_duration: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., min_tokens: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class SearchResponse(_message.Message):
     __slots__ = ("hits", "next_page_token", "coverage", "timing")
@@ -96,20 +113,36 @@ class LegScore(_message.Message):
     def __init__(self, score: _Optional[float] = ..., rank: _Optional[int] = ...) -> None: ...
 
 class SearchCoverage(_message.Message):
-    __slots__ = ("shards_total", "shards_answered", "complete", "legs", "embedding_model", "missing")
+    __slots__ = ("shards_total", "shards_answered", "complete", "legs", "embedding_model", "missing", "replicas", "tokens_reached")
     SHARDS_TOTAL_FIELD_NUMBER: _ClassVar[int]
     SHARDS_ANSWERED_FIELD_NUMBER: _ClassVar[int]
     COMPLETE_FIELD_NUMBER: _ClassVar[int]
     LEGS_FIELD_NUMBER: _ClassVar[int]
     EMBEDDING_MODEL_FIELD_NUMBER: _ClassVar[int]
     MISSING_FIELD_NUMBER: _ClassVar[int]
+    REPLICAS_FIELD_NUMBER: _ClassVar[int]
+    TOKENS_REACHED_FIELD_NUMBER: _ClassVar[int]
     shards_total: int
     shards_answered: int
     complete: bool
     legs: _containers.RepeatedScalarFieldContainer[str]
     embedding_model: str
     missing: _containers.RepeatedCompositeFieldContainer[MissingShard]
-    def __init__(self, shards_total: _Optional[int] = ..., shards_answered: _Optional[int] = ..., complete: _Optional[bool] = ..., legs: _Optional[_Iterable[str]] = ..., embedding_model: _Optional[str] = ..., missing: _Optional[_Iterable[_Union[MissingShard, _Mapping]]] = ...) -> None: ...
+    replicas: _containers.RepeatedCompositeFieldContainer[ReplicaCoverage]
+    tokens_reached: bool
+    def __init__(self, shards_total: _Optional[int] = ..., shards_answered: _Optional[int] = ..., complete: _Optional[bool] = ..., legs: _Optional[_Iterable[str]] = ..., embedding_model: _Optional[str] = ..., missing: _Optional[_Iterable[_Union[MissingShard, _Mapping]]] = ..., replicas: _Optional[_Iterable[_Union[ReplicaCoverage, _Mapping]]] = ..., tokens_reached: _Optional[bool] = ...) -> None: ...
+
+class ReplicaCoverage(_message.Message):
+    __slots__ = ("shard", "replica", "applied_sequence", "lag")
+    SHARD_FIELD_NUMBER: _ClassVar[int]
+    REPLICA_FIELD_NUMBER: _ClassVar[int]
+    APPLIED_SEQUENCE_FIELD_NUMBER: _ClassVar[int]
+    LAG_FIELD_NUMBER: _ClassVar[int]
+    shard: int
+    replica: int
+    applied_sequence: int
+    lag: int
+    def __init__(self, shard: _Optional[int] = ..., replica: _Optional[int] = ..., applied_sequence: _Optional[int] = ..., lag: _Optional[int] = ...) -> None: ...
 
 class MissingShard(_message.Message):
     __slots__ = ("shard", "reason")

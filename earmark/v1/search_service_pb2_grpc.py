@@ -52,6 +52,7 @@ class SearchServiceServicer:
         INVALID_ARGUMENT: the query is empty or over 1,000 characters, or a field is wrong; mend it.
         RESOURCE_EXHAUSTED: too many searches run (see RetryInfo). UNAVAILABLE: no shard answered; try again with back-off.
         DEADLINE_EXCEEDED: try again with more time. INTERNAL: report the error id it carries.
+        FAILED_PRECONDITION (MODEL_MISMATCH): the index was made with another embedding model than the query's.
         No match is OK with no hits; a shard that did not answer is OK with `coverage.complete` false.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

@@ -116,7 +116,7 @@ class VideoError(_message.Message):
     def __init__(self, stage: _Optional[str] = ..., reason: _Optional[str] = ..., message: _Optional[str] = ..., at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., slice_id: _Optional[str] = ...) -> None: ...
 
 class Video(_message.Message):
-    __slots__ = ("video_id", "title", "url", "state", "duration", "source", "progress", "metadata", "error", "warnings", "revision")
+    __slots__ = ("video_id", "title", "url", "state", "duration", "source", "progress", "metadata", "error", "warnings", "revision", "collection", "tags", "index_token")
     VIDEO_ID_FIELD_NUMBER: _ClassVar[int]
     TITLE_FIELD_NUMBER: _ClassVar[int]
     URL_FIELD_NUMBER: _ClassVar[int]
@@ -128,6 +128,9 @@ class Video(_message.Message):
     ERROR_FIELD_NUMBER: _ClassVar[int]
     WARNINGS_FIELD_NUMBER: _ClassVar[int]
     REVISION_FIELD_NUMBER: _ClassVar[int]
+    COLLECTION_FIELD_NUMBER: _ClassVar[int]
+    TAGS_FIELD_NUMBER: _ClassVar[int]
+    INDEX_TOKEN_FIELD_NUMBER: _ClassVar[int]
     video_id: str
     title: str
     url: str
@@ -139,7 +142,10 @@ class Video(_message.Message):
     error: VideoError
     warnings: _containers.RepeatedCompositeFieldContainer[VideoWarning]
     revision: int
-    def __init__(self, video_id: _Optional[str] = ..., title: _Optional[str] = ..., url: _Optional[str] = ..., state: _Optional[_Union[VideoState, str]] = ..., duration: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., source: _Optional[_Union[MediaSource, _Mapping]] = ..., progress: _Optional[_Union[VideoProgress, _Mapping]] = ..., metadata: _Optional[_Union[VideoMetadata, _Mapping]] = ..., error: _Optional[_Union[VideoError, _Mapping]] = ..., warnings: _Optional[_Iterable[_Union[VideoWarning, _Mapping]]] = ..., revision: _Optional[int] = ...) -> None: ...
+    collection: str
+    tags: _containers.RepeatedScalarFieldContainer[str]
+    index_token: str
+    def __init__(self, video_id: _Optional[str] = ..., title: _Optional[str] = ..., url: _Optional[str] = ..., state: _Optional[_Union[VideoState, str]] = ..., duration: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., source: _Optional[_Union[MediaSource, _Mapping]] = ..., progress: _Optional[_Union[VideoProgress, _Mapping]] = ..., metadata: _Optional[_Union[VideoMetadata, _Mapping]] = ..., error: _Optional[_Union[VideoError, _Mapping]] = ..., warnings: _Optional[_Iterable[_Union[VideoWarning, _Mapping]]] = ..., revision: _Optional[int] = ..., collection: _Optional[str] = ..., tags: _Optional[_Iterable[str]] = ..., index_token: _Optional[str] = ...) -> None: ...
 
 class VideoWarning(_message.Message):
     __slots__ = ("reason", "message")

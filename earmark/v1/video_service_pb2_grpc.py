@@ -44,6 +44,16 @@ class VideoServiceStub:
                 request_serializer=earmark_dot_v1_dot_video__service__pb2.CreateVideoRequest.SerializeToString,
                 response_deserializer=earmark_dot_v1_dot_video__service__pb2.CreateVideoResponse.FromString,
                 _registered_method=True)
+        self.ImportVideo = channel.unary_unary(
+                '/earmark.v1.VideoService/ImportVideo',
+                request_serializer=earmark_dot_v1_dot_video__service__pb2.ImportVideoRequest.SerializeToString,
+                response_deserializer=earmark_dot_v1_dot_video__service__pb2.ImportVideoResponse.FromString,
+                _registered_method=True)
+        self.UpdateVideo = channel.unary_unary(
+                '/earmark.v1.VideoService/UpdateVideo',
+                request_serializer=earmark_dot_v1_dot_video__service__pb2.UpdateVideoRequest.SerializeToString,
+                response_deserializer=earmark_dot_v1_dot_video__service__pb2.UpdateVideoResponse.FromString,
+                _registered_method=True)
         self.GetVideo = channel.unary_unary(
                 '/earmark.v1.VideoService/GetVideo',
                 request_serializer=earmark_dot_v1_dot_video__service__pb2.GetVideoRequest.SerializeToString,
@@ -86,6 +96,22 @@ class VideoServiceServicer:
         INVALID_ARGUMENT: a field is wrong, or the media is empty; mend it.
         FAILED_PRECONDITION: the URI points at an address the server may not fetch.
         RESOURCE_EXHAUSTED: the media is over the size limit, or too many uploads run (see RetryInfo).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ImportVideo(self, request, context):
+        """Creates a video without media from a transcript that exists already: it is chunked, embedded and indexed, not heard.
+        INVALID_ARGUMENT: a field is wrong; mend it. RESOURCE_EXHAUSTED: too many imports run (see RetryInfo).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpdateVideo(self, request, context):
+        """Changes title, collection or tags of a video; searches see it within a second or so.
+        NOT_FOUND: there is none with this id. INVALID_ARGUMENT: a field is wrong; mend it.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -136,6 +162,16 @@ def add_VideoServiceServicer_to_server(servicer, server):
                     servicer.CreateVideo,
                     request_deserializer=earmark_dot_v1_dot_video__service__pb2.CreateVideoRequest.FromString,
                     response_serializer=earmark_dot_v1_dot_video__service__pb2.CreateVideoResponse.SerializeToString,
+            ),
+            'ImportVideo': grpc.unary_unary_rpc_method_handler(
+                    servicer.ImportVideo,
+                    request_deserializer=earmark_dot_v1_dot_video__service__pb2.ImportVideoRequest.FromString,
+                    response_serializer=earmark_dot_v1_dot_video__service__pb2.ImportVideoResponse.SerializeToString,
+            ),
+            'UpdateVideo': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateVideo,
+                    request_deserializer=earmark_dot_v1_dot_video__service__pb2.UpdateVideoRequest.FromString,
+                    response_serializer=earmark_dot_v1_dot_video__service__pb2.UpdateVideoResponse.SerializeToString,
             ),
             'GetVideo': grpc.unary_unary_rpc_method_handler(
                     servicer.GetVideo,
@@ -195,6 +231,60 @@ class VideoService:
             '/earmark.v1.VideoService/CreateVideo',
             earmark_dot_v1_dot_video__service__pb2.CreateVideoRequest.SerializeToString,
             earmark_dot_v1_dot_video__service__pb2.CreateVideoResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ImportVideo(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/earmark.v1.VideoService/ImportVideo',
+            earmark_dot_v1_dot_video__service__pb2.ImportVideoRequest.SerializeToString,
+            earmark_dot_v1_dot_video__service__pb2.ImportVideoResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateVideo(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/earmark.v1.VideoService/UpdateVideo',
+            earmark_dot_v1_dot_video__service__pb2.UpdateVideoRequest.SerializeToString,
+            earmark_dot_v1_dot_video__service__pb2.UpdateVideoResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -42,6 +42,12 @@ class SliceIndexed(_message.Message):
     slice_id: str
     def __init__(self, video_id: _Optional[str] = ..., slice_id: _Optional[str] = ...) -> None: ...
 
+class VideoDescribed(_message.Message):
+    __slots__ = ("video_id",)
+    VIDEO_ID_FIELD_NUMBER: _ClassVar[int]
+    video_id: str
+    def __init__(self, video_id: _Optional[str] = ...) -> None: ...
+
 class VideoReady(_message.Message):
     __slots__ = ("video_id",)
     VIDEO_ID_FIELD_NUMBER: _ClassVar[int]

@@ -42,6 +42,11 @@ class ShardServiceStub:
                 request_serializer=earmark_dot_internal_dot_v1_dot_shard__service__pb2.SearchShardRequest.SerializeToString,
                 response_deserializer=earmark_dot_internal_dot_v1_dot_shard__service__pb2.SearchShardResponse.FromString,
                 _registered_method=True)
+        self.SearchShardBatch = channel.unary_unary(
+                '/earmark.internal.v1.ShardService/SearchShardBatch',
+                request_serializer=earmark_dot_internal_dot_v1_dot_shard__service__pb2.SearchShardBatchRequest.SerializeToString,
+                response_deserializer=earmark_dot_internal_dot_v1_dot_shard__service__pb2.SearchShardBatchResponse.FromString,
+                _registered_method=True)
         self.UpsertChunks = channel.unary_unary(
                 '/earmark.internal.v1.ShardService/UpsertChunks',
                 request_serializer=earmark_dot_internal_dot_v1_dot_shard__service__pb2.UpsertChunksRequest.SerializeToString,
@@ -57,6 +62,16 @@ class ShardServiceStub:
                 request_serializer=earmark_dot_internal_dot_v1_dot_shard__service__pb2.GetShardRequest.SerializeToString,
                 response_deserializer=earmark_dot_internal_dot_v1_dot_shard__service__pb2.GetShardResponse.FromString,
                 _registered_method=True)
+        self.DescribeSlots = channel.unary_unary(
+                '/earmark.internal.v1.ShardService/DescribeSlots',
+                request_serializer=earmark_dot_internal_dot_v1_dot_shard__service__pb2.DescribeSlotsRequest.SerializeToString,
+                response_deserializer=earmark_dot_internal_dot_v1_dot_shard__service__pb2.DescribeSlotsResponse.FromString,
+                _registered_method=True)
+        self.RebuildShard = channel.unary_unary(
+                '/earmark.internal.v1.ShardService/RebuildShard',
+                request_serializer=earmark_dot_internal_dot_v1_dot_shard__service__pb2.RebuildShardRequest.SerializeToString,
+                response_deserializer=earmark_dot_internal_dot_v1_dot_shard__service__pb2.RebuildShardResponse.FromString,
+                _registered_method=True)
 
 
 class ShardServiceServicer:
@@ -67,8 +82,16 @@ class ShardServiceServicer:
 
     def SearchShard(self, request, context):
         """Searches both legs. INVALID_ARGUMENT: k out of 1..1000, a vector of the wrong length or with NaN, no leg asked for.
-        FAILED_PRECONDITION: the vector is of another model revision than the index.
+        FAILED_PRECONDITION: the vector is of another model revision than the index (MODEL_MISMATCH), or the replica does not
+        hold every slot asked for (SLOTS_NOT_HELD): read the slot table again, then ask again.
         RESOURCE_EXHAUSTED: too many searches wait (see RetryInfo).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SearchShardBatch(self, request, context):
+        """Runs up to 256 searches at once, each as SearchShard would, with its status codes; one that is wrong fails all.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -90,7 +113,23 @@ class ShardServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def GetShard(self, request, context):
-        """Says what the replica holds and how far it has followed the events.
+        """Says what the replica holds and how far it has followed the events. Also answers while it catches up.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DescribeSlots(self, request, context):
+        """Counts and hashes what the replica holds of some slots, once it has applied the events up to `min_sequence`.
+        FAILED_PRECONDITION: it does not hold a slot (SLOTS_NOT_HELD). DEADLINE_EXCEEDED: it was not that far in time.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RebuildShard(self, request, context):
+        """Builds the index anew from MongoDB, beside the present one, which answers until the new one takes its place.
+        Returns at once; `GetShardResponse.rebuilds` grows when it is done. Asking again while it runs changes nothing.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -103,6 +142,11 @@ def add_ShardServiceServicer_to_server(servicer, server):
                     servicer.SearchShard,
                     request_deserializer=earmark_dot_internal_dot_v1_dot_shard__service__pb2.SearchShardRequest.FromString,
                     response_serializer=earmark_dot_internal_dot_v1_dot_shard__service__pb2.SearchShardResponse.SerializeToString,
+            ),
+            'SearchShardBatch': grpc.unary_unary_rpc_method_handler(
+                    servicer.SearchShardBatch,
+                    request_deserializer=earmark_dot_internal_dot_v1_dot_shard__service__pb2.SearchShardBatchRequest.FromString,
+                    response_serializer=earmark_dot_internal_dot_v1_dot_shard__service__pb2.SearchShardBatchResponse.SerializeToString,
             ),
             'UpsertChunks': grpc.unary_unary_rpc_method_handler(
                     servicer.UpsertChunks,
@@ -118,6 +162,16 @@ def add_ShardServiceServicer_to_server(servicer, server):
                     servicer.GetShard,
                     request_deserializer=earmark_dot_internal_dot_v1_dot_shard__service__pb2.GetShardRequest.FromString,
                     response_serializer=earmark_dot_internal_dot_v1_dot_shard__service__pb2.GetShardResponse.SerializeToString,
+            ),
+            'DescribeSlots': grpc.unary_unary_rpc_method_handler(
+                    servicer.DescribeSlots,
+                    request_deserializer=earmark_dot_internal_dot_v1_dot_shard__service__pb2.DescribeSlotsRequest.FromString,
+                    response_serializer=earmark_dot_internal_dot_v1_dot_shard__service__pb2.DescribeSlotsResponse.SerializeToString,
+            ),
+            'RebuildShard': grpc.unary_unary_rpc_method_handler(
+                    servicer.RebuildShard,
+                    request_deserializer=earmark_dot_internal_dot_v1_dot_shard__service__pb2.RebuildShardRequest.FromString,
+                    response_serializer=earmark_dot_internal_dot_v1_dot_shard__service__pb2.RebuildShardResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -150,6 +204,33 @@ class ShardService:
             '/earmark.internal.v1.ShardService/SearchShard',
             earmark_dot_internal_dot_v1_dot_shard__service__pb2.SearchShardRequest.SerializeToString,
             earmark_dot_internal_dot_v1_dot_shard__service__pb2.SearchShardResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SearchShardBatch(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/earmark.internal.v1.ShardService/SearchShardBatch',
+            earmark_dot_internal_dot_v1_dot_shard__service__pb2.SearchShardBatchRequest.SerializeToString,
+            earmark_dot_internal_dot_v1_dot_shard__service__pb2.SearchShardBatchResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -231,6 +312,60 @@ class ShardService:
             '/earmark.internal.v1.ShardService/GetShard',
             earmark_dot_internal_dot_v1_dot_shard__service__pb2.GetShardRequest.SerializeToString,
             earmark_dot_internal_dot_v1_dot_shard__service__pb2.GetShardResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DescribeSlots(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/earmark.internal.v1.ShardService/DescribeSlots',
+            earmark_dot_internal_dot_v1_dot_shard__service__pb2.DescribeSlotsRequest.SerializeToString,
+            earmark_dot_internal_dot_v1_dot_shard__service__pb2.DescribeSlotsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RebuildShard(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/earmark.internal.v1.ShardService/RebuildShard',
+            earmark_dot_internal_dot_v1_dot_shard__service__pb2.RebuildShardRequest.SerializeToString,
+            earmark_dot_internal_dot_v1_dot_shard__service__pb2.RebuildShardResponse.FromString,
             options,
             channel_credentials,
             insecure,

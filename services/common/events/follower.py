@@ -19,14 +19,14 @@ from services.common.ids import SLOTS
 
 log = structlog.get_logger()
 
-KINDS = ("slice.embedded", "video.deleted")
+KINDS = ("slice.embedded", "video.described", "video.deleted")
 BATCH = 256
 IDLE_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
 class FollowedEvent:
-    """An event, its kind (`slice.embedded` or `video.deleted`) and its sequence in the stream."""
+    """An event, its kind (one of `KINDS`) and its sequence in the stream."""
 
     kind: str
     message: Message

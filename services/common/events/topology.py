@@ -27,6 +27,7 @@ ADVISORIES: Final = "EARMARK_ADVISORIES"
 
 MESSAGES: Final[dict[str, type[Message]]] = {
     "video.uploaded": pb.VideoUploaded,
+    "video.described": pb.VideoDescribed,
     "video.ready": pb.VideoReady,
     "video.failed": pb.VideoFailed,
     "video.deleted": pb.VideoDeleted,

@@ -148,6 +148,10 @@ class Video:
     error: Failure | None
     warnings: list[VideoWarning]
     revision: int
+    collection: str = ""
+    tags: tuple[str, ...] = ()
+    index_sequence: int = 0
+    """Last stream sequence that made some of it searchable; 0 while nothing is."""
 
     @property
     def progress(self) -> Progress:
@@ -192,6 +196,9 @@ class Video:
             else None,
             warnings=[VideoWarning(w["reason"], w["message"]) for w in doc.get("warnings", [])],
             revision=doc["revision"],
+            collection=doc.get("collection", ""),
+            tags=tuple(doc.get("tags", ())),
+            index_sequence=doc.get("index_sequence", 0),
         )
 
 
@@ -210,6 +217,7 @@ class ChunkRecord:
         language: ISO 639-1, empty when unknown.
         sentence_vectors: int8, shape (len(sentence_marks), dimension): each sentence's normalised vector times 127.
             Empty where there are none. They find the second to play from, and sharpen the ranking.
+        speaker: Who speaks; empty when unknown.
     """
 
     chunk_id: str
@@ -221,6 +229,7 @@ class ChunkRecord:
     sentence_marks: list[tuple[int, float]] = field(default_factory=list)
     language: str = ""
     sentence_vectors: SentenceVectors = field(default_factory=lambda: np.empty((0, 0), np.int8))
+    speaker: str = ""
 
     def to_document(self) -> dict[str, Any]:
         """Gives the stored form; the vector as BinData subtype 9 (float32), less than half of a list of doubles."""
@@ -234,6 +243,7 @@ class ChunkRecord:
             "language": self.language,
             "embedding": Binary.from_vector(self.embedding.astype(np.float32).tolist(), BinaryVectorDtype.FLOAT32),
             "sentence_embeddings": Binary(self.sentence_vectors.tobytes()),
+            **({"speaker": self.speaker} if self.speaker else {}),
         }
 
     @classmethod
@@ -249,6 +259,7 @@ class ChunkRecord:
             sentence_marks=[(int(offset), float(start)) for offset, start in fields.get("sentence_marks", [])],
             language=fields.get("language", ""),
             sentence_vectors=_sentence_vectors(fields),
+            speaker=fields.get("speaker", ""),
         )
 
 

@@ -141,7 +141,16 @@ class VideoStore:
 
     # ── the way of a video ───────────────────────────────────────────────────────────────────────
 
-    async def create(self, video_id: str, *, title: str, url: str | None = None, source: Source | None = None) -> Video:
+    async def create(
+        self,
+        video_id: str,
+        *,
+        title: str,
+        url: str | None = None,
+        source: Source | None = None,
+        collection: str = "",
+        tags: Collection[str] = (),
+    ) -> Video:
         """Creates a video whose media is stored (`source`) or to be fetched (`url`); owes video.uploaded."""
         now = _now()
         owed = OwedEvent.of("video.uploaded", pb.VideoUploaded(video_id=video_id), video_id)
@@ -149,6 +158,8 @@ class VideoStore:
             "_id": video_id,
             "slot": slot_of(video_id),
             "title": title,
+            "collection": collection,
+            "tags": list(tags),
             "url": url,
             "duration": None,
             "status": VideoStatus.UPLOADED,
@@ -257,13 +268,18 @@ class VideoStore:
             await self._continuations.delete_one({"_id": part["_id"]})
         return False
 
-    async def slice_indexed(self, video_id: str, slice_id: str) -> bool:
+    async def slice_indexed(self, video_id: str, slice_id: str, *, sequence: int = 0) -> bool:
         """Moves a slice on from embedded; owes slice.indexed, and video.ready when it was the last.
 
         False when the slice was moved on before, or the video is gone.
+
+        Args:
+            video_id: The video.
+            slice_id: The slice.
+            sequence: Stream sequence by which it can be found in every replica that has applied it.
         """
         owed = OwedEvent.of("slice.indexed", pb.SliceIndexed(video_id=video_id, slice_id=slice_id), video_id)
-        change = {"$set": {"slices.$.state": SliceState.INDEXED}}
+        change = {"$set": {"slices.$.state": SliceState.INDEXED}, "$max": {"index_sequence": sequence}}
         moved = await self._change(video_id, {"slices": _in_state(slice_id, SliceState.EMBEDDED)}, change, [owed])
         await self.settle(video_id)
         return moved
@@ -282,6 +298,14 @@ class VideoStore:
         # At least one must have failed: the last may have been indexed since the update above.
         condition = {**finished, "slices.state": {"$nin": _UNDONE, "$in": [SliceState.FAILED]}}
         await self._change(video_id, condition, {"$set": {"status": VideoStatus.FAILED}}, [failed])
+
+    async def describe(self, video_id: str, fields: Document) -> Video:
+        """Changes any of title, collection and tags; owes video.described. Raises VideoNotFound."""
+        assert fields.keys() <= {"title", "collection", "tags"}, fields
+        owed = OwedEvent.of("video.described", pb.VideoDescribed(video_id=video_id), video_id)
+        if fields and not await self._change(video_id, {}, {"$set": fields}, [owed]):
+            raise VideoNotFound(video_id)
+        return await self.get(video_id)
 
     # ── failing and trying again ─────────────────────────────────────────────────────────────────
 
