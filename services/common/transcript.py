@@ -31,6 +31,8 @@ class Segment:
     average_log_probability: float = 0.0
     no_speech_probability: float = 0.0
     compression_ratio: float = 0.0
+    speaker: str = ""
+    """Who speaks; empty when unknown. Not stored when empty: code of before it knew speakers reads that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +50,11 @@ class SliceTranscript:
 
     def to_bytes(self) -> bytes:
         """Gives the stored form: JSON with a format version."""
-        return orjson.dumps({"format_version": FORMAT_VERSION, **asdict(self)})
+        fields = asdict(self)
+        for segment in fields["segments"]:
+            if not segment["speaker"]:
+                del segment["speaker"]
+        return orjson.dumps({"format_version": FORMAT_VERSION, **fields})
 
     @classmethod
     def from_bytes(cls, data: bytes) -> SliceTranscript:
