@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import orjson
 
@@ -17,9 +17,11 @@ from services.common.objects import media_key, transcript_key
 from services.common.transcript import SliceTranscript
 from services.common.videos.model import SliceState, Video, VideoStatus
 from services.gateway import captions
+from services.gateway.attributes import checked_collection, checked_tags, checked_title
 from services.gateway.captions import CaptionFormat
 from services.gateway.cursor import decode_position, encode_position, fingerprint
 
+UNCHANGED: Any = object()
 DEFAULT_LIMIT = 50
 MAX_LIMIT = 200
 _FETCHES = 8
@@ -42,6 +44,10 @@ class Videos(Protocol):
 
     async def retry(self, video_id: str) -> Video:
         """Does again what failed. Raises VideoNotFound, FailedPrecondition."""
+        ...
+
+    async def describe(self, video_id: str, fields: dict[str, Any]) -> Video:
+        """Changes any of title, collection and tags. Raises VideoNotFound."""
         ...
 
     async def mark_deleting(self, video_id: str) -> Video:
@@ -135,6 +141,33 @@ class Library:
         last = page[-1]
         position = f"{last.metadata.uploaded_at.isoformat()} {last.video_id}"
         return VideoPage(page, encode_position(position, bound))
+
+    async def describe(
+        self,
+        video_id: str,
+        *,
+        title: str = UNCHANGED,
+        collection: str | None = UNCHANGED,
+        tags: Sequence[str] | None = UNCHANGED,
+    ) -> Video:
+        """Changes what is given of title, collection and tags.
+
+        Raises:
+            VideoNotFound: There is no such video.
+            InvalidArgument: Nothing is given, or something is wrong.
+        """
+        fields: dict[str, Any] = {}
+        if title is not UNCHANGED:
+            fields["title"] = checked_title(title)
+            if not fields["title"]:
+                raise InvalidArgument("a title cannot be empty; leave it out to keep the one there is", field="title")
+        if collection is not UNCHANGED:
+            fields["collection"] = checked_collection(collection or "")
+        if tags is not UNCHANGED:
+            fields["tags"] = list(checked_tags(tags or ()))
+        if not fields:
+            raise InvalidArgument("nothing is to change; give title, collection or tags")
+        return await self._videos.describe(_checked(video_id), fields)
 
     async def delete(self, video_id: str) -> Video:
         """Marks a video for removal; the cleaner does the rest. Raises VideoNotFound."""

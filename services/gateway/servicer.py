@@ -84,8 +84,18 @@ class VideoServicer(video_grpc.VideoServiceServicer):
         if new.uri:
             if await anext(aiter(request_iterator), None) is not None:
                 raise InvalidArgument("data follows although a URI is given; give one of them", field="data")
-            return pb.CreateVideoResponse(video=messages.video(await self._uploads.from_url(new.uri, title=new.title)))
-        details = Details(title=new.title, filename=new.filename, content_type=new.content_type)
+            created = await self._uploads.from_url(
+                new.uri, title=new.title, collection=new.collection, tags=list(new.tags)
+            )
+            return pb.CreateVideoResponse(video=messages.video(created))
+        details = Details(
+            title=new.title,
+            filename=new.filename,
+            content_type=new.content_type,
+            collection=new.collection,
+            tags=list(new.tags),
+        )
+        details.check()
         video = await self._uploads.from_stream(_data(request_iterator), lambda: details)
         return pb.CreateVideoResponse(video=messages.video(video))
 
@@ -104,6 +114,15 @@ class VideoServicer(video_grpc.VideoServiceServicer):
         )
         videos = [messages.video(video, slices=False) for video in page.videos]
         return pb.ListVideosResponse(videos=videos, next_page_token=page.next_cursor)
+
+    @_unary
+    async def UpdateVideo(self, request: pb.UpdateVideoRequest, context: Context) -> pb.UpdateVideoResponse:
+        """Changes title, collection or tags."""
+        named = [name for name in ("title", "collection") if request.HasField(name)]
+        fields: dict[str, Any] = {name: getattr(request, name) for name in named}
+        if request.HasField("tags"):
+            fields["tags"] = list(request.tags.tags)
+        return pb.UpdateVideoResponse(video=messages.video(await self._library.describe(request.video_id, **fields)))
 
     @_unary
     async def DeleteVideo(self, request: pb.DeleteVideoRequest, context: Context) -> pb.DeleteVideoResponse:

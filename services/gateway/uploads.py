@@ -9,7 +9,7 @@ import mimetypes
 import posixpath
 import re
 import unicodedata
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 from urllib.parse import unquote, urlsplit
@@ -21,8 +21,8 @@ from services.common.executor import BoundedExecutor
 from services.common.ids import new_video_id
 from services.common.objects import media_key, video_prefix
 from services.common.videos.model import Source, Video
+from services.gateway.attributes import MAX_TITLE_CHARS, checked_collection, checked_tags, checked_title, one_line
 
-MAX_TITLE_CHARS = 300
 MAX_FILENAME_CHARS = 255
 BLOCK_BYTES = 1024 * 1024
 """Size of the blocks that are hashed and written: large enough that switching threads costs nothing."""
@@ -46,7 +46,16 @@ class MediaStore(Protocol):
 class VideoCreator(Protocol):
     """Where videos begin."""
 
-    async def create(self, video_id: str, *, title: str, url: str | None = None, source: Source | None = None) -> Video:
+    async def create(
+        self,
+        video_id: str,
+        *,
+        title: str,
+        url: str | None = None,
+        source: Source | None = None,
+        collection: str = "",
+        tags: Sequence[str] = (),
+    ) -> Video:
         """Creates a video whose media is stored (`source`) or to be fetched (`url`)."""
         ...
 
@@ -58,6 +67,14 @@ class Details:
     title: str = ""
     filename: str = ""
     content_type: str = ""
+    collection: str = ""
+    tags: Sequence[str] = ()
+
+    def check(self) -> None:
+        """Refuses what is wrong before a byte is read. Raises InvalidArgument."""
+        checked_title(self.title)
+        checked_collection(self.collection)
+        checked_tags(self.tags)
 
 
 class Uploads:
@@ -113,7 +130,7 @@ class Uploads:
             details: Asked once all bytes are there, since a title may come behind them.
 
         Raises:
-            InvalidArgument: There is not one byte.
+            InvalidArgument: There is not one byte, or title, collection or tags are wrong.
             MediaTooLarge: There are more than allowed.
             Overloaded: Too many uploads are under way.
             DeadlineExceeded: The bytes stopped coming.
@@ -139,8 +156,14 @@ class Uploads:
             given = details()
             filename = clean_filename(given.filename)
             source = Source(filename, clean_content_type(given.content_type, filename), size, digest.hexdigest())
-            title = clean_title(given.title) or clean_title(posixpath.splitext(filename)[0]) or video_id
-            return await self._videos.create(video_id, title=title, source=source)
+            title = checked_title(given.title) or title_from(posixpath.splitext(filename)[0]) or video_id
+            return await self._videos.create(
+                video_id,
+                title=title,
+                source=source,
+                collection=checked_collection(given.collection),
+                tags=checked_tags(given.tags),
+            )
         except BaseException:
             # Also when the caller went away: its cancellation must not keep half a video.
             await asyncio.shield(self._remove(video_id))
@@ -150,18 +173,21 @@ class Uploads:
         with contextlib.suppress(Exception):
             await self._media.delete_prefix(video_prefix(video_id))
 
-    async def from_url(self, url: str, *, title: str = "") -> Video:
+    async def from_url(self, url: str, *, title: str = "", collection: str = "", tags: Sequence[str] = ()) -> Video:
         """Creates a video whose media is fetched from `url` later.
 
         Raises:
-            InvalidArgument: It is no http(s) or s3 URL.
+            InvalidArgument: It is no http(s) or s3 URL, or title, collection or tags are wrong.
             AddressRefused: It points where the mesh may not fetch from.
         """
+        given, collection, tags = checked_title(title), checked_collection(collection), checked_tags(tags)
         url = await self._check_url(url)
         parts = urlsplit(url)
         name = clean_filename(unquote(parts.path))
-        chosen = clean_title(title) or clean_title(posixpath.splitext(name)[0]) or clean_title(parts.hostname or "")
-        return await self._videos.create(new_video_id(), title=chosen or "untitled", url=url)
+        chosen = given or title_from(posixpath.splitext(name)[0]) or title_from(parts.hostname or "")
+        return await self._videos.create(
+            new_video_id(), title=chosen or "untitled", url=url, collection=collection, tags=tags
+        )
 
     async def _bounded(self, blocks: AsyncIterable[bytes]) -> AsyncIterator[bytes]:
         """Holds the size limit, gives up on silence, and makes blocks of a good size."""
@@ -222,11 +248,9 @@ class Uploads:
         )
 
 
-def clean_title(text: str) -> str:
-    """Makes a title of what someone typed: one line, no control characters, at most 300 characters."""
-    composed = unicodedata.normalize("NFC", text)
-    kept = "".join(" " if unicodedata.category(char) in {"Cc", "Cs", "Zl", "Zp"} else char for char in composed)
-    return " ".join(kept.split())[:MAX_TITLE_CHARS].rstrip()
+def title_from(name: str) -> str:
+    """Makes a title of the name of a file or host, cut to 300 characters: nobody chose it, so nobody is refused."""
+    return one_line(name)[:MAX_TITLE_CHARS].rstrip()
 
 
 def clean_filename(text: str) -> str:

@@ -143,8 +143,29 @@ class NewVideoFromUrl(_Shape):
 
     url: str = Field(max_length=4096)
     """http, https or s3."""
-    title: str = Field(default="", max_length=4096)
-    """The file name stands in when empty."""
+    title: str = ""
+    """At most 300 characters; the file name stands in when empty."""
+    collection: str = ""
+    """At most 64 letters A-Z a-z, digits, dots, underscores and dashes; empty for none."""
+    tags: list[str] = []
+    """At most 32 of at most 64 characters."""
+
+
+class VideoChange(_Shape):
+    """What is to change of a video; what is left out stays."""
+
+    model_config = ConfigDict(
+        extra="forbid",  # a misspelt name would change nothing, and say nothing
+        json_schema_extra={"examples": [{"title": "How bread rises", "tags": ["bread", "baking"]}]},
+        use_attribute_docstrings=True,
+    )
+
+    title: str = ""
+    """At most 300 characters; not empty."""
+    collection: str | None = ""
+    """Empty or null takes it out of its collection."""
+    tags: list[str] | None = []
+    """In place of all it had; empty or null takes all away."""
 
 
 class Range(_Shape):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 from starlette.requests import Request
 from streaming_form_data import StreamingFormDataParser
@@ -10,9 +10,11 @@ from streaming_form_data.parser import ParseFailedException
 from streaming_form_data.targets import BaseTarget
 
 from services.common.errors import InvalidArgument
+from services.gateway.attributes import checked_collection, checked_tags, checked_title
 from services.gateway.uploads import Details
 
 MAX_FIELD_BYTES = 16 * 1024
+"""Of all parts of one name together."""
 
 
 class _File(BaseTarget):  # type: ignore[misc]  # the library has no types
@@ -36,25 +38,39 @@ class _File(BaseTarget):  # type: ignore[misc]  # the library has no types
 
 
 class _Text(BaseTarget):  # type: ignore[misc]  # the library has no types
-    """A short text part."""
+    """Short text parts of one name. What is wrong with one is told when it ends: the file may come behind it."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, check: Callable[[list[str]], object]) -> None:
         super().__init__()
         self._name = name
+        self._check = check
+        self._bytes = 0
         self._data = bytearray()
+        self.texts: list[str] = []
+
+    def on_start(self) -> None:
+        self._data.clear()
 
     def on_data_received(self, chunk: bytes) -> None:
-        if len(self._data) + len(chunk) > MAX_FIELD_BYTES:
+        self._bytes += len(chunk)
+        if self._bytes > MAX_FIELD_BYTES:
             raise InvalidArgument(f"{self._name} is over {MAX_FIELD_BYTES} bytes", field=self._name)
         self._data += chunk
 
+    def on_finish(self) -> None:
+        self.texts.append(self._data.decode("utf-8", "replace"))
+        self._check(self.texts)
+
     @property
-    def text(self) -> str:
-        return self._data.decode("utf-8", "replace")
+    def last(self) -> str:
+        """The text, or the last where there are several; empty where there is none."""
+        return self.texts[-1] if self.texts else ""
 
 
 class UploadForm:
-    """A form with a `file` and perhaps a `title`, in any order; parts of other names are passed over.
+    """A form with a `file` and perhaps `title`, `collection` and any number of `tag`, in any order.
+
+    Parts of other names are passed over.
 
     Raises:
         InvalidArgument: The body is no multipart form.
@@ -63,7 +79,9 @@ class UploadForm:
     def __init__(self, request: Request) -> None:
         self._request = request
         self._file = _File()
-        self._title = _Text("title")
+        self._title = _Text("title", lambda texts: checked_title(texts[-1]))
+        self._collection = _Text("collection", lambda texts: checked_collection(texts[-1]))
+        self._tags = _Text("tag", checked_tags)
         try:
             self._parser = StreamingFormDataParser(headers={"Content-Type": request.headers.get("content-type", "")})
         except ParseFailedException:
@@ -72,12 +90,14 @@ class UploadForm:
             ) from None
         self._parser.register("file", self._file)
         self._parser.register("title", self._title)
+        self._parser.register("collection", self._collection)
+        self._parser.register("tag", self._tags)
 
     async def blocks(self) -> AsyncIterator[bytes]:
         """Gives the file's bytes as they come, then reads the form to its end.
 
         Raises:
-            InvalidArgument: The form is broken, ends early, or has no file.
+            InvalidArgument: The form is broken, ends early, has no file, or one of its texts is wrong.
         """
         async for data in self._request.stream():
             if not data:
@@ -96,9 +116,11 @@ class UploadForm:
     def details(self) -> Details:
         """Gives what the form says of the file, once it is read."""
         return Details(
-            title=self._title.text,
+            title=self._title.last,
             filename=self._file.multipart_filename or "",
             content_type=self._file.multipart_content_type or "",
+            collection=self._collection.last,
+            tags=self._tags.texts,
         )
 
     def _feed(self, data: bytes) -> None:

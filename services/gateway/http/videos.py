@@ -31,7 +31,19 @@ _UPLOAD_BODY: dict[str, Any] = {
                     "required": ["file"],
                     "properties": {
                         "file": {"type": "string", "format": "binary", "description": "Audio or video, any container."},
-                        "title": {"type": "string", "description": "The file name stands in when empty."},
+                        "title": {
+                            "type": "string",
+                            "description": "At most 300 characters; the file name stands in when empty.",
+                        },
+                        "collection": {
+                            "type": "string",
+                            "description": "At most 64 letters A-Z a-z, digits, dots, underscores and dashes.",
+                        },
+                        "tag": {
+                            "type": "array",
+                            "items": {"type": "string"},
+                            "description": "Once for each tag; at most 32 of at most 64 characters.",
+                        },
                     },
                 }
             }
@@ -69,7 +81,7 @@ def router(*, library: Library, uploads: Uploads, watcher: Watcher) -> APIRouter
     async def upload(request: Request) -> Response:
         """Stores the file as it arrives and returns when it is stored; processing goes on behind it.
 
-        `curl -F title="My talk" -F file=@talk.mp4 http://localhost:8080/videos/upload`
+        `curl -F title="My talk" -F tag=bread -F tag=baking -F file=@talk.mp4 http://localhost:8080/videos/upload`
         """
         if (announced := request.headers.get("content-length", "")).isdigit():
             uploads.check_size(int(announced) - _FORM_BYTES)
@@ -79,7 +91,8 @@ def router(*, library: Library, uploads: Uploads, watcher: Watcher) -> APIRouter
     @routes.post("/videos", status_code=202, responses={202: {"model": models.Video}}, summary="Add a video by URL")
     async def add(new: models.NewVideoFromUrl) -> Response:
         """Accepts an http, https or s3 URL; it is fetched behind the answer."""
-        return _accepted(await uploads.from_url(new.url, title=new.title))
+        video = await uploads.from_url(new.url, title=new.title, collection=new.collection, tags=new.tags)
+        return _accepted(video)
 
     @routes.get("/videos", responses={200: {"model": models.VideoList}}, summary="List videos")
     async def list_videos(
@@ -95,6 +108,12 @@ def router(*, library: Library, uploads: Uploads, watcher: Watcher) -> APIRouter
     async def get(video_id: str) -> Response:
         """Gives a video."""
         return json(views.video(await library.get(video_id)))
+
+    @routes.patch("/videos/{video_id}", responses={200: {"model": models.Video}}, summary="Change a video")
+    async def change(video_id: str, change: models.VideoChange) -> Response:
+        """Changes title, collection or tags; what is not named stays. Searches see it within a second or so."""
+        fields = change.model_dump(include=change.model_fields_set)
+        return json(views.video(await library.describe(video_id, **fields)))
 
     @routes.get(
         "/videos/{video_id}/status", responses={200: {"model": models.VideoState}}, summary="Where a video stands"

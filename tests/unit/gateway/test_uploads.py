@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 import hashlib
-from collections.abc import AsyncIterable, AsyncIterator
+from collections.abc import AsyncIterable, AsyncIterator, Sequence
+from dataclasses import replace
 
 import pytest
 
 from services.common.errors import DeadlineExceeded, InvalidArgument, MediaTooLarge, Overloaded, Unavailable
 from services.common.videos.model import Metadata, Source, Video, VideoStatus
-from services.gateway.uploads import BLOCK_BYTES, Details, Uploads, clean_content_type, clean_filename, clean_title
+from services.gateway.uploads import BLOCK_BYTES, Details, Uploads, clean_content_type, clean_filename, title_from
 from tests.support.waiting import eventually
 
 LIMIT = 4 * BLOCK_BYTES
@@ -46,11 +47,21 @@ class Videos:
         self.created: list[Video] = []
         self.error = error
 
-    async def create(self, video_id: str, *, title: str, url: str | None = None, source: Source | None = None) -> Video:
+    async def create(
+        self,
+        video_id: str,
+        *,
+        title: str,
+        url: str | None = None,
+        source: Source | None = None,
+        collection: str = "",
+        tags: Sequence[str] = (),
+    ) -> Video:
         if self.error is not None:
             raise self.error
         meta = Metadata(dt.datetime.now(dt.UTC), None, None, None, None, None)
         video = Video(video_id, title, url, VideoStatus.UPLOADED, None, source, [], False, meta, None, [], 1)
+        video = replace(video, collection=collection, tags=tuple(tags))
         self.created.append(video)
         return video
 
@@ -193,8 +204,33 @@ def test_names_are_made_harmless() -> None:
     assert clean_filename("a\x00b\r\nc.mp4") == "abc.mp4"
     assert clean_filename("x" * 400 + ".mp4").endswith("x.mp4")
     assert len(clean_filename("x" * 400 + ".mp4")) == 255
-    assert clean_title(" a\tb\u2028c ") == "a b c"
-    assert len(clean_title("word " * 500)) <= 300
+    assert title_from(" a\tb\u2028c ") == "a b c"
+    assert len(title_from("word " * 500)) <= 300
+
+
+async def test_collection_and_tags_are_kept_clean() -> None:
+    media, videos = Media(), Videos()
+    given = Details("A talk", "a.mp4", collection=" talks-2026 ", tags=[" bread ", "", "bread", "Brot"])
+    video = await uploads(media, videos).from_stream(blocks(b"data"), lambda: given)
+    assert (video.collection, video.tags) == ("talks-2026", ("bread", "Brot"))
+    video = await uploads(media, videos).from_url("https://x/a.mp4", collection="talks", tags=["bread"])
+    assert (video.collection, video.tags) == ("talks", ("bread",))
+
+
+@pytest.mark.parametrize(
+    "given", [Details("x" * 301), Details(collection="my talks"), Details(tags=[str(n) for n in range(33)])]
+)
+async def test_what_is_wrong_with_a_video_leaves_nothing_behind(given: Details) -> None:
+    media, videos = Media(), Videos()
+    with pytest.raises(InvalidArgument):
+        given.check()
+    with pytest.raises(InvalidArgument):
+        await uploads(media, videos).from_stream(blocks(b"data"), lambda: given)
+    assert (media.objects, videos.created) == ({}, [])
+    with pytest.raises(InvalidArgument):
+        await uploads(media, videos).from_url(
+            "https://x/a.mp4", title=given.title, collection=given.collection, tags=given.tags
+        )
 
 
 @pytest.mark.parametrize(

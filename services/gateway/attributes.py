@@ -1,0 +1,88 @@
+"""What people say of a video: title, collection and tags, checked the same on every way in."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Sequence
+
+from services.common.errors import InvalidArgument
+
+MAX_TITLE_CHARS = 300
+MAX_COLLECTION_CHARS = 64
+MAX_TAGS = 32
+MAX_TAG_CHARS = 64
+_COLLECTION = re.compile(rf"[A-Za-z0-9._-]{{1,{MAX_COLLECTION_CHARS}}}")
+_UNSHOWN = {"Cc", "Cs", "Zl", "Zp"}
+_SHOWN_CHARS = 80
+
+
+def one_line(text: str) -> str:
+    """Makes one line of a text: NFC, no control characters, single spaces."""
+    composed = unicodedata.normalize("NFC", text)
+    kept = "".join(" " if unicodedata.category(char) in _UNSHOWN else char for char in composed)
+    return " ".join(kept.split())
+
+
+def checked_title(text: str) -> str:
+    """Makes a title of what someone typed; empty when it says nothing.
+
+    Raises:
+        InvalidArgument: It is over 300 characters.
+    """
+    title = one_line(text)
+    if len(title) > MAX_TITLE_CHARS:
+        raise InvalidArgument(
+            f"the title has {len(title)} characters, at most {MAX_TITLE_CHARS} are allowed; give a shorter one",
+            reason="TITLE_TOO_LONG",
+            field="title",
+            metadata={"max_characters": str(MAX_TITLE_CHARS)},
+        )
+    return title
+
+
+def checked_collection(text: str) -> str:
+    """Gives the name of a collection; empty means none.
+
+    Raises:
+        InvalidArgument: It is over 64 characters, or holds others than letters A to Z, digits, dot, line and dash.
+    """
+    name = text.strip()
+    if not name or _COLLECTION.fullmatch(name):
+        return name
+    allowed = (
+        f"a collection's name has at most {MAX_COLLECTION_CHARS} characters, each a letter A-Z or a-z, a digit, "
+        "'.', '_' or '-'"
+    )
+    mended = re.sub(r"[^A-Za-z0-9._-]+", "-", name)[:MAX_COLLECTION_CHARS].strip("-")
+    advice = f"; {mended!r} would do" if mended else ""
+    raise InvalidArgument(f"{_shown(name)} is no such name: {allowed}{advice}", field="collection")
+
+
+def checked_tags(given: Sequence[str]) -> tuple[str, ...]:
+    """Gives tags trimmed, each once, in the order given; empty ones are left out.
+
+    Raises:
+        InvalidArgument: There are more than 32, or one is over 64 characters or cannot be shown.
+    """
+    tags: dict[str, None] = {}
+    for text in given:
+        tag = unicodedata.normalize("NFC", text).strip()
+        if len(tag) > MAX_TAG_CHARS:
+            raise InvalidArgument(
+                f"the tag {_shown(tag)} has {len(tag)} characters, at most {MAX_TAG_CHARS} are allowed", field="tags"
+            )
+        if any(unicodedata.category(char) in _UNSHOWN for char in tag):
+            raise InvalidArgument(
+                f"the tag {_shown(tag)} has a line break or another control character in it; leave it out",
+                field="tags",
+            )
+        if tag:
+            tags[tag] = None
+            if len(tags) > MAX_TAGS:
+                raise InvalidArgument(f"there are more than {MAX_TAGS} tags; leave some out", field="tags")
+    return tuple(tags)
+
+
+def _shown(text: str) -> str:
+    return repr(text if len(text) <= _SHOWN_CHARS else text[:_SHOWN_CHARS] + "…")
