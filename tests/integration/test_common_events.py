@@ -13,7 +13,7 @@ from services.common.events.advisories import advisories
 from services.common.events.bus import EventBus, OwedEvent
 from services.common.events.consumer import Consumer, Done, Event, Handler, Outcome, Reject, Retry
 from services.common.events.follower import FollowedEvent, Follower
-from services.common.ids import SLOTS, new_video_id, slot_of
+from services.common.ids import SLOTS, new_video_id, slice_id, slot_of
 from tests.support.mesh import Backbone
 from tests.support.waiting import eventually
 
@@ -219,3 +219,50 @@ async def test_the_topology_can_be_applied_again_without_losing_places(backbone:
         await eventually(worked_off)
     await topology.apply(backbone.bus.js, replicas=1)
     assert (await backbone.bus.backlog())["recognizer"] == 0
+
+
+async def test_what_was_just_uploaded_goes_ahead_of_the_tenth_hour_and_the_tenth_hour_goes_on(
+    backbone: Backbone,
+) -> None:
+    long, done = new_video_id(), []
+    for index in range(60, 100):
+        await publish_cut(backbone.bus, long, slice_id(index))
+    shorts = [new_video_id() for _ in range(30)]
+    for video_id in shorts:
+        await publish_cut(backbone.bus, video_id)
+
+    async def handler(event: Event) -> Outcome:
+        assert isinstance(event.message, pb.SliceCut)
+        done.append(event.message.video_id)
+        return Done()
+
+    async with consuming(backbone.bus, "recognizer", handler):
+        await eventually(lambda: len(done) == 70)
+        later = new_video_id()
+        await publish_cut(backbone.bus, later, slice_id(40))  # a lane that nothing waits in is found as soon
+        await eventually(lambda: done[-1] == later)
+    assert done[0] == shorts[0]
+    # All short ones were there before any had begun: they get most turns, and the long one some all the while.
+    taken_by_long = [video_id == long for video_id in done[:36]]
+    assert 3 <= sum(taken_by_long) <= 12
+    assert all(any(taken_by_long[i : i + 13]) for i in range(24))
+
+
+async def test_an_event_in_a_late_lane_is_retried_and_buried_as_in_any(backbone: Backbone) -> None:
+    deliveries: list[int] = []
+
+    async def handler(event: Event) -> Outcome:
+        deliveries.append(event.deliveries)
+        return Retry("BUSY", "later", after_seconds=0.01) if event.deliveries < 3 else Reject("NO_AUDIO", "none")
+
+    async with consuming(backbone.bus, "recognizer", handler, concurrency=3):
+        await publish_cut(backbone.bus, new_video_id(), slice_id(80))
+
+        async def buried() -> list[pb.DeadLetter]:
+            return await dead_letters(backbone.bus)
+
+        [letter] = await eventually(buried)
+    assert deliveries == [1, 2, 3]
+    assert letter.consumer == "recognizer"
+    assert topology.kind_of(letter.subject) == "slice.cut"
+    assert (await backbone.bus.backlog())["recognizer-6"] == 0

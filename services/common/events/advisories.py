@@ -15,7 +15,7 @@ def advisories(bus: EventBus) -> Consumer:
 
     async def handle(advisory: Event) -> Outcome:
         fields = orjson.loads(advisory.payload)
-        sequence, consumer = int(fields["stream_seq"]), str(fields["consumer"])
+        sequence, consumer = int(fields["stream_seq"]), topology.work_of(str(fields["consumer"]))
         try:
             stored = await bus.js.get_msg(topology.EVENTS, seq=sequence, direct=True)
         except NotFoundError:  # past its retention; nobody waits for it any more

@@ -36,7 +36,8 @@ class OwedEvent:
     @classmethod
     def of(cls, kind: str, message: Message, video_id: str) -> OwedEvent:
         """Makes the event of `kind` for a video, with a fresh id."""
-        return cls(str(ULID()), topology.subject(kind, video_id), message.SerializeToString())
+        subject = topology.subject(kind, video_id, topology.lane_of(message))
+        return cls(str(ULID()), subject, message.SerializeToString())
 
 
 class EventBus:

@@ -1,4 +1,4 @@
-"""Durable consumers: fetch for free workers only, say that work goes on, and turn outcomes into acks."""
+"""Consumers of one kind of work: fetch for free workers only, say that work goes on, and turn outcomes into acks."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from services.common import tracing
 from services.common.errors import EarmarkError
 from services.common.events import topology
 from services.common.events.bus import EventBus
+from services.common.events.sources import Turns, open_source
 from services.common.metrics import WORK_SECONDS
 
 log = structlog.get_logger()
@@ -27,8 +28,6 @@ T = TypeVar("T")
 
 HANDLED = Counter("earmark_events_handled_total", "Events handled, by outcome.", ["consumer", "outcome"])
 SECONDS = Histogram("earmark_events_handling_seconds", "Time a handler took.", ["consumer"], buckets=WORK_SECONDS)
-
-FETCH_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,11 +82,11 @@ Handler = Callable[[Event], Awaitable[Outcome]]
 
 
 class Consumer:
-    """Works on the events of one durable consumer; any number of processes share it.
+    """Works on the events of one durable consumer, or of one for each lane; any number of processes share them.
 
     Args:
         bus: The connection.
-        name: The consumer, a row of the topology.
+        name: The work: a row of the topology, and its lanes.
         handler: Handles one event; must be idempotent. What it raises is an outcome too: a transient EarmarkError
             or an unknown exception is Retry, any other EarmarkError is Reject.
         concurrency: Events worked on at once by this process.
@@ -95,7 +94,9 @@ class Consumer:
 
     def __init__(self, bus: EventBus, name: str, handler: Handler, *, concurrency: int = 1) -> None:
         self._bus = bus
+        self._rows = topology.lanes_of(name)
         self._row = topology.consumer(name)
+        self._turns = Turns(len(self._rows))
         self._handler = handler
         self._free = asyncio.Semaphore(concurrency)
         self._stopping = asyncio.Event()
@@ -104,7 +105,7 @@ class Consumer:
 
     @property
     def name(self) -> str:
-        """Name of the consumer."""
+        """The work; the lanes of one are not told apart."""
         return self._row.name
 
     async def run(self) -> None:
@@ -120,7 +121,7 @@ class Consumer:
 
     async def _fetch_and_work(self) -> None:
         """Fetches for free workers until stopped, or until the connection breaks off."""
-        subscription = await self._bus.js.pull_subscribe_bind(self._row.name, stream=self._row.stream)
+        source = await open_source(self._bus, self._rows, self._turns)
         try:
             while not self._stopping.is_set():
                 free = await self._wait_for_room()
@@ -128,9 +129,7 @@ class Consumer:
                     return
                 messages: list[Msg] = []
                 try:
-                    # Of nats-py, or the plain one that it also lets through on a busy machine.
-                    with contextlib.suppress(TimeoutError):
-                        messages = await self._unless_stopping(subscription.fetch(free, timeout=FETCH_SECONDS)) or []
+                    messages = await self._unless_stopping(source.fetch(free)) or []
                 finally:
                     for _ in range(free - len(messages)):
                         self._free.release()
@@ -141,9 +140,7 @@ class Consumer:
                     self._working.add(task)
                     task.add_done_callback(self._working.discard)
         finally:
-            # Without this the server would hand the next event to a request that nobody waits for any more.
-            with contextlib.suppress(NatsError):
-                await subscription.unsubscribe()
+            await source.close()
 
     async def _wait_for_room(self) -> int:
         """Takes all free worker slots, at least one unless told to stop, and gives how many."""

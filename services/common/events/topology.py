@@ -38,6 +38,10 @@ MESSAGES: Final[dict[str, type[Message]]] = {
 }
 """The events there are, by `<aggregate>.<past-tense>`."""
 
+LANES: Final = 7
+"""Lanes of slice.cut. Lane n is for slices 2^n - 1 to 2^(n+1) - 2 of a video, the last for all from there on: at the
+usual lengths the first minute, to minute 7, to 27, to 67, to 2.4 hours, to 5 hours, and the rest."""
+
 _DAY = 24 * 3600.0
 
 
@@ -85,6 +89,10 @@ STREAMS: Final = (
 CONSUMERS: Final = (
     ConsumerRow(name="slicer", stream=EVENTS, subject="earmark.v1.video.uploaded.>"),
     ConsumerRow(name="recognizer", stream=EVENTS, subject="earmark.v1.slice.cut.>"),
+    *(
+        ConsumerRow(name=f"recognizer-{lane}", stream=EVENTS, subject=f"earmark.v1.slice.cut-{lane}.>")
+        for lane in range(1, LANES)
+    ),
     ConsumerRow(name="embedder", stream=EVENTS, subject="earmark.v1.slice.transcribed.>"),
     ConsumerRow(name="cleaner", stream=EVENTS, subject="earmark.v1.video.deleted.>"),
     ConsumerRow(name="undertaker", stream=DEAD, subject="earmark.dead.>"),
@@ -92,26 +100,44 @@ CONSUMERS: Final = (
 )
 
 
-def subject(kind: str, video_id: str) -> str:
-    """Gives the subject of an event, `earmark.v1.<aggregate>.<past-tense>.<slot>.<video_id>`.
+def subject(kind: str, video_id: str, lane: int = 0) -> str:
+    """Gives the subject of an event, `earmark.v1.<aggregate>.<past-tense>[-<lane>].<slot>.<video_id>`.
 
     Args:
         kind: One of `MESSAGES`, for example `slice.cut`.
         video_id: The video.
+        lane: The lane, where the kind has some; lane 0 has no number, as all events once had none.
     """
     if kind not in MESSAGES:
         raise ValueError(f"there is no event {kind!r}")
-    return f"earmark.v1.{kind}.{slot_of(video_id):03d}.{video_id}"
+    return f"earmark.v1.{kind}{f'-{lane}' if lane else ''}.{slot_of(video_id):03d}.{video_id}"
+
+
+def lane_of(message: Message) -> int:
+    """Gives the lane of an event: that of its position in the video for slice.cut, 0 for any other."""
+    if not isinstance(message, pb.SliceCut) or not message.slice_id.isdecimal():
+        return 0
+    return min((int(message.slice_id) + 1).bit_length() - 1, LANES - 1)
 
 
 def kind_of(subject: str) -> str:
     """Gives the kind of an event, `<aggregate>.<past-tense>`, from its subject."""
-    return ".".join(subject.split(".")[2:4])
+    return ".".join(subject.split(".")[2:4]).partition("-")[0]
 
 
 def consumer(name: str) -> ConsumerRow:
     """Gives the row of the consumer called `name`."""
     return next(row for row in CONSUMERS if row.name == name)
+
+
+def lanes_of(work: str) -> list[ConsumerRow]:
+    """Gives the consumers of a work, one for each of its lanes in order; mostly that is the one called `work`."""
+    return [row for row in CONSUMERS if work_of(row.name) == work]
+
+
+def work_of(consumer_name: str) -> str:
+    """Gives the work that a consumer, or one lane of it, is for."""
+    return consumer_name.partition("-")[0]
 
 
 async def apply(js: JetStreamContext, *, replicas: int) -> None:

@@ -1,0 +1,53 @@
+"""Lanes: which slice goes into which, and which lane is asked first."""
+
+from collections import Counter
+from itertools import pairwise
+
+import pytest
+
+from earmark.events.v1 import events_pb2 as pb
+from services.common.events import topology
+from services.common.events.sources import Turns
+from services.common.ids import new_video_id, slice_id
+
+
+@pytest.mark.parametrize(
+    ("index", "lane"), [(0, 0), (1, 1), (2, 1), (3, 2), (6, 2), (7, 3), (30, 4), (31, 5), (62, 5), (63, 6), (99999, 6)]
+)
+def test_the_lane_follows_from_the_position_in_the_video(index: int, lane: int) -> None:
+    assert topology.lane_of(pb.SliceCut(slice_id=slice_id(index))) == lane
+
+
+def test_other_events_have_no_lanes() -> None:
+    assert topology.lane_of(pb.SliceTranscribed(slice_id="00040")) == 0
+    assert topology.lane_of(pb.SliceCut(slice_id="odd")) == 0
+
+
+def test_a_lane_shows_in_the_subject_and_not_in_the_kind() -> None:
+    video_id = new_video_id()
+    subjects = [topology.subject("slice.cut", video_id, lane) for lane in range(topology.LANES)]
+    assert {topology.kind_of(subject) for subject in subjects} == {"slice.cut"}
+    rows = topology.lanes_of("recognizer")
+    # Each subject is read by exactly one of the lanes.
+    for subject in subjects:
+        assert sum(subject.startswith(row.subject.removesuffix(">")) for row in rows) == 1
+    assert [topology.work_of(row.name) for row in rows] == ["recognizer"] * topology.LANES
+    assert len(topology.lanes_of("embedder")) == 1
+
+
+def test_early_lanes_go_first_and_no_lane_starves() -> None:
+    turns = Turns(7)
+    orders = [turns.next() for _ in range(120)]
+    assert all(sorted(order) == list(range(7)) for order in orders)
+    first = Counter(order[0] for order in orders)
+    assert first[0] == 60
+    assert all(first[lane] == 10 for lane in range(1, 7))
+    # Nobody waits more than 12 turns, wherever it begins.
+    for lane in range(7):
+        places = [i for i, order in enumerate(orders) if order[0] == lane]
+        assert all(b - a <= 12 for a, b in pairwise(places))
+
+
+def test_one_lane_needs_no_turns() -> None:
+    turns = Turns(1)
+    assert [turns.next() for _ in range(3)] == [[0], [0], [0]]
