@@ -49,12 +49,14 @@ class Chunk:
         end_time: When it ends.
         sentence_marks: For each sentence, and within long ones each clause, where it begins: (offset in `text` in
             code points, seconds). The first is (0, start_time); both numbers only grow.
+        speaker: Who says it; empty when unknown.
     """
 
     text: str
     start_time: float
     end_time: float
     sentence_marks: list[tuple[int, float]]
+    speaker: str = ""
 
     @property
     def sentences(self) -> list[str]:
@@ -66,17 +68,28 @@ class Chunk:
 def chunk_slice(transcript: SliceTranscript, count_tokens: TokenCounter, limits: ChunkLimits) -> list[Chunk]:
     """Cuts a transcript into chunks, in order; none when nothing was said. No word is split or lost.
 
+    A chunk is of one speaker, where speakers are known: it ends where another begins, however short it is.
+
     Args:
         transcript: What was said in a slice.
         count_tokens: Counts tokens as the embedding model does.
         limits: How long a chunk is.
     """
-    sentences = sentences_of(units_of(transcript.segments), transcript.language)
+    turns = [list(units) for _, units in itertools.groupby(units_of(transcript.segments), key=_speaker)]
+    sentences = [sentence for units in turns for sentence in sentences_of(units, transcript.language)]
+    # All at once, since counting tokens has a price for each call; then turn by turn.
     fragments = _fragments(sentences, count_tokens, limits)
-    groups = _pack(fragments, limits)
-    if limits.overlap_sentences:
-        groups = _overlap(groups, limits)
-    return [_chunk(group) for group in groups]
+    chunks: list[Chunk] = []
+    for _, turn in itertools.groupby(fragments, key=lambda fragment: _speaker(fragment.units[0])):
+        groups = _pack(list(turn), limits)
+        if limits.overlap_sentences:
+            groups = _overlap(groups, limits)
+        chunks += [_chunk(group) for group in groups]
+    return chunks
+
+
+def _speaker(unit: Unit) -> str:
+    return unit.speaker
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,7 +224,7 @@ def _chunk(fragments: list[_Fragment]) -> Chunk:
             length += len(unit.text) + (1 if units and unit.spaced else 0)
             units.append(unit)
     start = round(units[0].start, 3)
-    return Chunk(join(units), start, round(max(unit.end for unit in units), 3), _growing(marks))
+    return Chunk(join(units), start, round(max(unit.end for unit in units), 3), _growing(marks), units[0].speaker)
 
 
 def _growing(marks: list[tuple[int, float]]) -> list[tuple[int, float]]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import structlog
 
@@ -19,6 +21,9 @@ from services.embedder.chunker import Chunk, ChunkLimits, chunk_slice
 from services.embedder.model import EmbeddingModel, TextKind, Vectors
 
 log = structlog.get_logger()
+
+TEXTS_AT_ONCE = 512
+"""Texts of a slice that wait in the queue at once: a quarter of it, however densely a slice is spoken."""
 
 
 class SliceTranscribedHandler:
@@ -71,7 +76,7 @@ class SliceTranscribedHandler:
         chunks = await self._chunking.run(self._cut, transcript, model)
         sentences = [sentence for chunk in chunks for sentence in chunk.sentences]
         texts = [*(chunk.text for chunk in chunks), *sentences]
-        vectors = await self._batcher.embed(texts, TextKind.PASSAGE) if chunks else []
+        vectors = [vector for some in _batched(texts) for vector in await self._batcher.embed(some, TextKind.PASSAGE)]
         moved = await self._videos.slice_embedded(
             video_id,
             slice_id,
@@ -103,6 +108,10 @@ class TranscriptUnreadable(EarmarkError):
     reason = "TRANSCRIPT_UNREADABLE"
 
 
+def _batched(texts: list[str]) -> Iterator[list[str]]:
+    return (texts[at : at + TEXTS_AT_ONCE] for at in range(0, len(texts), TEXTS_AT_ONCE))
+
+
 def _records(
     transcript: SliceTranscript, video_id: str, slice_id: str, chunks: list[Chunk], vectors: list[Vectors]
 ) -> list[ChunkRecord]:
@@ -118,6 +127,7 @@ def _records(
             sentence_marks=chunk.sentence_marks,
             language=transcript.language,
             sentence_vectors=quantized(np.stack([next(of_sentences) for _ in chunk.sentence_marks])),
+            speaker=chunk.speaker,
         )
         for number, (chunk, vector) in enumerate(zip(chunks, vectors[: len(chunks)], strict=True))
     ]

@@ -37,6 +37,7 @@ class Unit:
         end: When it ends, seconds.
         spaced: Whether a space stands before it when it follows another unit.
         opens_segment: Whether it is the first of a recognizer's segment.
+        speaker: Who says it; empty when unknown.
     """
 
     text: str
@@ -44,6 +45,7 @@ class Unit:
     end: float
     spaced: bool
     opens_segment: bool
+    speaker: str = ""
 
 
 def join(units: Iterable[Unit]) -> str:
@@ -74,7 +76,7 @@ def units_of(segments: Sequence[Segment]) -> list[Unit]:
                 spaced = bool(units) and not (_is_spaceless(units[-1].text[-1]) and _is_spaceless(text[0]))
             else:
                 spaced = text[start - 1] == " "
-            units.append(Unit(text[start:end], begin, finish, spaced, opens))
+            units.append(Unit(text[start:end], begin, finish, spaced, opens, segment.speaker))
             # Overlapping speakers make a word start before its predecessor ends; only starts must not run backwards.
             clock, opens = begin, False
     return units

@@ -241,6 +241,19 @@ async def test_silence_moves_on_without_chunks(backbone: Backbone, hashing: pb_g
     assert await backbone.videos.chunks(video_id) == []
 
 
+async def test_a_slice_with_more_texts_than_may_wait_is_embedded_with_its_speakers(
+    backbone: Backbone, hashing: pb_grpc.EmbedderServiceStub
+) -> None:
+    video_id = new_video_id()
+    segments = [Segment(n / 10, n / 10 + 0.1, f"Word {n}.", speaker="Ann" if n < 100 else "Bob") for n in range(3000)]
+    await transcribed(backbone, SliceTranscript(video_id, "00000", 0.0, 300.0, "en", 1.0, "imported", segments))
+    await eventually(reached(backbone, video_id, SliceState.EMBEDDED), timeout=30)
+    chunks = await backbone.videos.chunks(video_id)
+    assert sum(len(chunk.sentence_marks) for chunk in chunks) == 3000
+    assert [chunk.speaker for chunk in chunks if chunk.start_time < 10] == ["Ann"]
+    assert {chunk.speaker for chunk in chunks if chunk.start_time >= 10} == {"Bob"}
+
+
 async def test_an_event_delivered_again_changes_nothing(
     backbone: Backbone, hashing: pb_grpc.EmbedderServiceStub
 ) -> None:

@@ -262,3 +262,51 @@ def test_whatever_was_said_nothing_is_lost_and_marks_grow(
             assert offset < next_offset < len(chunk.text)
             assert at < next_at <= chunk.end_time
             assert not chunk.text[next_offset].isspace()
+
+
+def said(speaker: str, text: str, start: float, end: float) -> Segment:
+    return Segment(start, end, text, speaker=speaker)
+
+
+def test_a_chunk_is_of_one_speaker() -> None:
+    chunks = cut(
+        [
+            said("Ann", "Does bread rise by itself?", 0.0, 4.0),
+            said("Bob", "No.", 4.0, 4.5),
+            said("Ann", "Why", 4.5, 5.0),
+            said("Ann", "not?", 5.0, 5.5),
+            said("", "Laughter.", 5.5, 7.0),
+        ]
+    )
+    assert [(chunk.speaker, chunk.text, chunk.start_time, chunk.end_time) for chunk in chunks] == [
+        ("Ann", "Does bread rise by itself?", 0.0, 4.0),
+        ("Bob", "No.", 4.0, 4.5),
+        ("Ann", "Why not?", 4.5, 5.5),
+        ("", "Laughter.", 5.5, 7.0),
+    ]
+
+
+def test_a_speaker_who_is_cut_off_ends_a_chunk_within_the_sentence() -> None:
+    chunks = cut([said("Ann", "and then we put it into the", 0.0, 3.0), said("Bob", "oven, of course.", 3.0, 5.0)])
+    assert [(chunk.speaker, chunk.text) for chunk in chunks] == [
+        ("Ann", "and then we put it into the"),
+        ("Bob", "oven, of course."),
+    ]
+
+
+def test_one_speaker_is_cut_as_none_is() -> None:
+    text = " ".join(sentence(number) for number in range(60)).split()
+    segments = [spoken(" ".join(text[i : i + 25]), start=i * 0.4) for i in range(0, len(text), 25)]
+    named = [Segment(s.start, s.end, s.text, s.words, speaker="Ann") for s in segments]
+    plain = cut(segments, ChunkLimits(overlap_sentences=1))
+    assert [chunk.speaker for chunk in plain] == [""] * len(plain)
+    told = cut(named, ChunkLimits(overlap_sentences=1))
+    assert [(c.text, c.start_time, c.sentence_marks) for c in told] == [
+        (c.text, c.start_time, c.sentence_marks) for c in plain
+    ]
+
+
+def test_overlap_never_repeats_another_speaker() -> None:
+    segments = [said("Ann" if n % 2 else "Bob", sentence(n), n * 4.0, n * 4.0 + 4.0) for n in range(10)]
+    chunks = cut(segments, ChunkLimits(overlap_sentences=2))
+    assert [chunk.text for chunk in chunks] == [segment.text for segment in segments]
