@@ -26,7 +26,7 @@ from earmark.v1 import video_pb2 as earmark_dot_v1_dot_video__pb2
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1e\x65\x61rmark/v1/video_service.proto\x12\nearmark.v1\x1a\x16\x65\x61rmark/v1/video.proto\x1a\x1egoogle/protobuf/duration.proto\"p\n\x08NewVideo\x12\r\n\x05title\x18\x01 \x01(\t\x12\x10\n\x08\x66ilename\x18\x02 \x01(\t\x12\x14\n\x0c\x63ontent_type\x18\x03 \x01(\t\x12\x0b\n\x03uri\x18\x04 \x01(\t\x12\x12\n\ncollection\x18\x05 \x01(\t\x12\x0c\n\x04tags\x18\x06 \x03(\t\"\x92\x01\n\x11TranscriptSegment\x12/\n\x0cstart_offset\x18\x01 \x01(\x0b\x32\x19.google.protobuf.Duration\x12-\n\nend_offset\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x0c\n\x04text\x18\x03 \x01(\t\x12\x0f\n\x07speaker\x18\x04 \x01(\t\"\xa9\x01\n\x12ImportVideoRequest\x12#\n\x05video\x18\x01 \x01(\x0b\x32\x14.earmark.v1.NewVideo\x12\x10\n\x08language\x18\x02 \x01(\t\x12+\n\x08\x64uration\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12/\n\x08segments\x18\x04 \x03(\x0b\x32\x1d.earmark.v1.TranscriptSegment\"7\n\x13ImportVideoResponse\x12 \n\x05video\x18\x01 \x01(\x0b\x32\x11.earmark.v1.Video\"\x17\n\x07TagList\x12\x0c\n\x04tags\x18\x01 \x03(\t\"\x8f\x01\n\x12UpdateVideoRequest\x12\x10\n\x08video_id\x18\x01 \x01(\t\x12\x12\n\x05title\x18\x02 \x01(\tH\x00\x88\x01\x01\x12\x17\n\ncollection\x18\x03 \x01(\tH\x01\x88\x01\x01\x12!\n\x04tags\x18\x04 \x01(\x0b\x32\x13.earmark.v1.TagListB\x08\n\x06_titleB\r\n\x0b_collection\"7\n\x13UpdateVideoResponse\x12 \n\x05video\x18\x01 \x01(\x0b\x32\x11.earmark.v1.Video\"S\n\x12\x43reateVideoRequest\x12%\n\x05video\x18\x01 \x01(\x0b\x32\x14.earmark.v1.NewVideoH\x00\x12\x0e\n\x04\x64\x61ta\x18\x02 \x01(\x0cH\x00\x42\x06\n\x04part\"7\n\x13\x43reateVideoResponse\x12 \n\x05video\x18\x01 \x01(\x0b\x32\x11.earmark.v1.Video\"#\n\x0fGetVideoRequest\x12\x10\n\x08video_id\x18\x01 \x01(\t\"4\n\x10GetVideoResponse\x12 \n\x05video\x18\x01 \x01(\x0b\x32\x11.earmark.v1.Video\"a\n\x11ListVideosRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12%\n\x05state\x18\x03 \x01(\x0e\x32\x16.earmark.v1.VideoState\"P\n\x12ListVideosResponse\x12!\n\x06videos\x18\x01 \x03(\x0b\x32\x11.earmark.v1.Video\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"&\n\x12\x44\x65leteVideoRequest\x12\x10\n\x08video_id\x18\x01 \x01(\t\"7\n\x13\x44\x65leteVideoResponse\x12 \n\x05video\x18\x01 \x01(\x0b\x32\x11.earmark.v1.Video\"%\n\x11RetryVideoRequest\x12\x10\n\x08video_id\x18\x01 \x01(\t\"6\n\x12RetryVideoResponse\x12 \n\x05video\x18\x01 \x01(\x0b\x32\x11.earmark.v1.Video\"%\n\x11WatchVideoRequest\x12\x10\n\x08video_id\x18\x01 \x01(\t\"6\n\x12WatchVideoResponse\x12 \n\x05video\x18\x01 \x01(\x0b\x32\x11.earmark.v1.Video2\x80\x05\n\x0cVideoService\x12P\n\x0b\x43reateVideo\x12\x1e.earmark.v1.CreateVideoRequest\x1a\x1f.earmark.v1.CreateVideoResponse(\x01\x12N\n\x0bImportVideo\x12\x1e.earmark.v1.ImportVideoRequest\x1a\x1f.earmark.v1.ImportVideoResponse\x12N\n\x0bUpdateVideo\x12\x1e.earmark.v1.UpdateVideoRequest\x1a\x1f.earmark.v1.UpdateVideoResponse\x12\x45\n\x08GetVideo\x12\x1b.earmark.v1.GetVideoRequest\x1a\x1c.earmark.v1.GetVideoResponse\x12K\n\nListVideos\x12\x1d.earmark.v1.ListVideosRequest\x1a\x1e.earmark.v1.ListVideosResponse\x12N\n\x0b\x44\x65leteVideo\x12\x1e.earmark.v1.DeleteVideoRequest\x1a\x1f.earmark.v1.DeleteVideoResponse\x12K\n\nRetryVideo\x12\x1d.earmark.v1.RetryVideoRequest\x1a\x1e.earmark.v1.RetryVideoResponse\x12M\n\nWatchVideo\x12\x1d.earmark.v1.WatchVideoRequest\x1a\x1e.earmark.v1.WatchVideoResponse0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1e\x65\x61rmark/v1/video_service.proto\x12\nearmark.v1\x1a\x16\x65\x61rmark/v1/video.proto\x1a\x1egoogle/protobuf/duration.proto\"p\n\x08NewVideo\x12\r\n\x05title\x18\x01 \x01(\t\x12\x10\n\x08\x66ilename\x18\x02 \x01(\t\x12\x14\n\x0c\x63ontent_type\x18\x03 \x01(\t\x12\x0b\n\x03uri\x18\x04 \x01(\t\x12\x12\n\ncollection\x18\x05 \x01(\t\x12\x0c\n\x04tags\x18\x06 \x03(\t\"\x92\x01\n\x11TranscriptSegment\x12/\n\x0cstart_offset\x18\x01 \x01(\x0b\x32\x19.google.protobuf.Duration\x12-\n\nend_offset\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x0c\n\x04text\x18\x03 \x01(\t\x12\x0f\n\x07speaker\x18\x04 \x01(\t\"\xbe\x01\n\x12ImportVideoRequest\x12#\n\x05video\x18\x01 \x01(\x0b\x32\x14.earmark.v1.NewVideo\x12\x10\n\x08language\x18\x02 \x01(\t\x12+\n\x08\x64uration\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12/\n\x08segments\x18\x04 \x03(\x0b\x32\x1d.earmark.v1.TranscriptSegment\x12\x13\n\x0b\x65xternal_id\x18\x05 \x01(\t\"N\n\x13ImportVideoResponse\x12 \n\x05video\x18\x01 \x01(\x0b\x32\x11.earmark.v1.Video\x12\x15\n\ralready_there\x18\x02 \x01(\x08\"\x17\n\x07TagList\x12\x0c\n\x04tags\x18\x01 \x03(\t\"\x8f\x01\n\x12UpdateVideoRequest\x12\x10\n\x08video_id\x18\x01 \x01(\t\x12\x12\n\x05title\x18\x02 \x01(\tH\x00\x88\x01\x01\x12\x17\n\ncollection\x18\x03 \x01(\tH\x01\x88\x01\x01\x12!\n\x04tags\x18\x04 \x01(\x0b\x32\x13.earmark.v1.TagListB\x08\n\x06_titleB\r\n\x0b_collection\"7\n\x13UpdateVideoResponse\x12 \n\x05video\x18\x01 \x01(\x0b\x32\x11.earmark.v1.Video\"S\n\x12\x43reateVideoRequest\x12%\n\x05video\x18\x01 \x01(\x0b\x32\x14.earmark.v1.NewVideoH\x00\x12\x0e\n\x04\x64\x61ta\x18\x02 \x01(\x0cH\x00\x42\x06\n\x04part\"7\n\x13\x43reateVideoResponse\x12 \n\x05video\x18\x01 \x01(\x0b\x32\x11.earmark.v1.Video\"#\n\x0fGetVideoRequest\x12\x10\n\x08video_id\x18\x01 \x01(\t\"4\n\x10GetVideoResponse\x12 \n\x05video\x18\x01 \x01(\x0b\x32\x11.earmark.v1.Video\"a\n\x11ListVideosRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12%\n\x05state\x18\x03 \x01(\x0e\x32\x16.earmark.v1.VideoState\"P\n\x12ListVideosResponse\x12!\n\x06videos\x18\x01 \x03(\x0b\x32\x11.earmark.v1.Video\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"&\n\x12\x44\x65leteVideoRequest\x12\x10\n\x08video_id\x18\x01 \x01(\t\"7\n\x13\x44\x65leteVideoResponse\x12 \n\x05video\x18\x01 \x01(\x0b\x32\x11.earmark.v1.Video\"%\n\x11RetryVideoRequest\x12\x10\n\x08video_id\x18\x01 \x01(\t\"6\n\x12RetryVideoResponse\x12 \n\x05video\x18\x01 \x01(\x0b\x32\x11.earmark.v1.Video\"%\n\x11WatchVideoRequest\x12\x10\n\x08video_id\x18\x01 \x01(\t\"6\n\x12WatchVideoResponse\x12 \n\x05video\x18\x01 \x01(\x0b\x32\x11.earmark.v1.Video2\x80\x05\n\x0cVideoService\x12P\n\x0b\x43reateVideo\x12\x1e.earmark.v1.CreateVideoRequest\x1a\x1f.earmark.v1.CreateVideoResponse(\x01\x12N\n\x0bImportVideo\x12\x1e.earmark.v1.ImportVideoRequest\x1a\x1f.earmark.v1.ImportVideoResponse\x12N\n\x0bUpdateVideo\x12\x1e.earmark.v1.UpdateVideoRequest\x1a\x1f.earmark.v1.UpdateVideoResponse\x12\x45\n\x08GetVideo\x12\x1b.earmark.v1.GetVideoRequest\x1a\x1c.earmark.v1.GetVideoResponse\x12K\n\nListVideos\x12\x1d.earmark.v1.ListVideosRequest\x1a\x1e.earmark.v1.ListVideosResponse\x12N\n\x0b\x44\x65leteVideo\x12\x1e.earmark.v1.DeleteVideoRequest\x1a\x1f.earmark.v1.DeleteVideoResponse\x12K\n\nRetryVideo\x12\x1d.earmark.v1.RetryVideoRequest\x1a\x1e.earmark.v1.RetryVideoResponse\x12M\n\nWatchVideo\x12\x1d.earmark.v1.WatchVideoRequest\x1a\x1e.earmark.v1.WatchVideoResponse0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -38,39 +38,39 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_TRANSCRIPTSEGMENT']._serialized_start=217
   _globals['_TRANSCRIPTSEGMENT']._serialized_end=363
   _globals['_IMPORTVIDEOREQUEST']._serialized_start=366
-  _globals['_IMPORTVIDEOREQUEST']._serialized_end=535
-  _globals['_IMPORTVIDEORESPONSE']._serialized_start=537
-  _globals['_IMPORTVIDEORESPONSE']._serialized_end=592
-  _globals['_TAGLIST']._serialized_start=594
-  _globals['_TAGLIST']._serialized_end=617
-  _globals['_UPDATEVIDEOREQUEST']._serialized_start=620
-  _globals['_UPDATEVIDEOREQUEST']._serialized_end=763
-  _globals['_UPDATEVIDEORESPONSE']._serialized_start=765
-  _globals['_UPDATEVIDEORESPONSE']._serialized_end=820
-  _globals['_CREATEVIDEOREQUEST']._serialized_start=822
-  _globals['_CREATEVIDEOREQUEST']._serialized_end=905
-  _globals['_CREATEVIDEORESPONSE']._serialized_start=907
-  _globals['_CREATEVIDEORESPONSE']._serialized_end=962
-  _globals['_GETVIDEOREQUEST']._serialized_start=964
-  _globals['_GETVIDEOREQUEST']._serialized_end=999
-  _globals['_GETVIDEORESPONSE']._serialized_start=1001
-  _globals['_GETVIDEORESPONSE']._serialized_end=1053
-  _globals['_LISTVIDEOSREQUEST']._serialized_start=1055
-  _globals['_LISTVIDEOSREQUEST']._serialized_end=1152
-  _globals['_LISTVIDEOSRESPONSE']._serialized_start=1154
-  _globals['_LISTVIDEOSRESPONSE']._serialized_end=1234
-  _globals['_DELETEVIDEOREQUEST']._serialized_start=1236
-  _globals['_DELETEVIDEOREQUEST']._serialized_end=1274
-  _globals['_DELETEVIDEORESPONSE']._serialized_start=1276
-  _globals['_DELETEVIDEORESPONSE']._serialized_end=1331
-  _globals['_RETRYVIDEOREQUEST']._serialized_start=1333
-  _globals['_RETRYVIDEOREQUEST']._serialized_end=1370
-  _globals['_RETRYVIDEORESPONSE']._serialized_start=1372
-  _globals['_RETRYVIDEORESPONSE']._serialized_end=1426
-  _globals['_WATCHVIDEOREQUEST']._serialized_start=1428
-  _globals['_WATCHVIDEOREQUEST']._serialized_end=1465
-  _globals['_WATCHVIDEORESPONSE']._serialized_start=1467
-  _globals['_WATCHVIDEORESPONSE']._serialized_end=1521
-  _globals['_VIDEOSERVICE']._serialized_start=1524
-  _globals['_VIDEOSERVICE']._serialized_end=2164
+  _globals['_IMPORTVIDEOREQUEST']._serialized_end=556
+  _globals['_IMPORTVIDEORESPONSE']._serialized_start=558
+  _globals['_IMPORTVIDEORESPONSE']._serialized_end=636
+  _globals['_TAGLIST']._serialized_start=638
+  _globals['_TAGLIST']._serialized_end=661
+  _globals['_UPDATEVIDEOREQUEST']._serialized_start=664
+  _globals['_UPDATEVIDEOREQUEST']._serialized_end=807
+  _globals['_UPDATEVIDEORESPONSE']._serialized_start=809
+  _globals['_UPDATEVIDEORESPONSE']._serialized_end=864
+  _globals['_CREATEVIDEOREQUEST']._serialized_start=866
+  _globals['_CREATEVIDEOREQUEST']._serialized_end=949
+  _globals['_CREATEVIDEORESPONSE']._serialized_start=951
+  _globals['_CREATEVIDEORESPONSE']._serialized_end=1006
+  _globals['_GETVIDEOREQUEST']._serialized_start=1008
+  _globals['_GETVIDEOREQUEST']._serialized_end=1043
+  _globals['_GETVIDEORESPONSE']._serialized_start=1045
+  _globals['_GETVIDEORESPONSE']._serialized_end=1097
+  _globals['_LISTVIDEOSREQUEST']._serialized_start=1099
+  _globals['_LISTVIDEOSREQUEST']._serialized_end=1196
+  _globals['_LISTVIDEOSRESPONSE']._serialized_start=1198
+  _globals['_LISTVIDEOSRESPONSE']._serialized_end=1278
+  _globals['_DELETEVIDEOREQUEST']._serialized_start=1280
+  _globals['_DELETEVIDEOREQUEST']._serialized_end=1318
+  _globals['_DELETEVIDEORESPONSE']._serialized_start=1320
+  _globals['_DELETEVIDEORESPONSE']._serialized_end=1375
+  _globals['_RETRYVIDEOREQUEST']._serialized_start=1377
+  _globals['_RETRYVIDEOREQUEST']._serialized_end=1414
+  _globals['_RETRYVIDEORESPONSE']._serialized_start=1416
+  _globals['_RETRYVIDEORESPONSE']._serialized_end=1470
+  _globals['_WATCHVIDEOREQUEST']._serialized_start=1472
+  _globals['_WATCHVIDEOREQUEST']._serialized_end=1509
+  _globals['_WATCHVIDEORESPONSE']._serialized_start=1511
+  _globals['_WATCHVIDEORESPONSE']._serialized_end=1565
+  _globals['_VIDEOSERVICE']._serialized_start=1568
+  _globals['_VIDEOSERVICE']._serialized_end=2208
 # @@protoc_insertion_point(module_scope)

@@ -39,22 +39,26 @@ class TranscriptSegment(_message.Message):
     def __init__(self, start_offset: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., end_offset: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., text: _Optional[str] = ..., speaker: _Optional[str] = ...) -> None: ...
 
 class ImportVideoRequest(_message.Message):
-    __slots__ = ("video", "language", "duration", "segments")
+    __slots__ = ("video", "language", "duration", "segments", "external_id")
     VIDEO_FIELD_NUMBER: _ClassVar[int]
     LANGUAGE_FIELD_NUMBER: _ClassVar[int]
     DURATION_FIELD_NUMBER: _ClassVar[int]
     SEGMENTS_FIELD_NUMBER: _ClassVar[int]
+    EXTERNAL_ID_FIELD_NUMBER: _ClassVar[int]
     video: NewVideo
     language: str
     duration: _duration_pb2.Duration
     segments: _containers.RepeatedCompositeFieldContainer[TranscriptSegment]
-    def __init__(self, video: _Optional[_Union[NewVideo, _Mapping]] = ..., language: _Optional[str] = ..., duration: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., segments: _Optional[_Iterable[_Union[TranscriptSegment, _Mapping]]] = ...) -> None: ...
+    external_id: str
+    def __init__(self, video: _Optional[_Union[NewVideo, _Mapping]] = ..., language: _Optional[str] = ..., duration: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., segments: _Optional[_Iterable[_Union[TranscriptSegment, _Mapping]]] = ..., external_id: _Optional[str] = ...) -> None: ...
 
 class ImportVideoResponse(_message.Message):
-    __slots__ = ("video",)
+    __slots__ = ("video", "already_there")
     VIDEO_FIELD_NUMBER: _ClassVar[int]
+    ALREADY_THERE_FIELD_NUMBER: _ClassVar[int]
     video: _video_pb2.Video
-    def __init__(self, video: _Optional[_Union[_video_pb2.Video, _Mapping]] = ...) -> None: ...
+    already_there: bool
+    def __init__(self, video: _Optional[_Union[_video_pb2.Video, _Mapping]] = ..., already_there: _Optional[bool] = ...) -> None: ...
 
 class TagList(_message.Message):
     __slots__ = ("tags",)

@@ -103,6 +103,7 @@ class VideoServiceServicer:
 
     def ImportVideo(self, request, context):
         """Creates a video without media from a transcript that exists already: it is chunked, embedded and indexed, not heard.
+        Asked again with the same `external_id` it gives the video there is.
         INVALID_ARGUMENT: a field is wrong; mend it. RESOURCE_EXHAUSTED: too many imports run (see RetryInfo).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
