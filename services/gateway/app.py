@@ -16,7 +16,10 @@ from services.common.events.bus import EventBus
 from services.common.events.consumer import Consumer
 from services.common.health import Health
 from services.common.objects import ObjectStore
+from services.common.registry import IndexerRegistry
 from services.common.runner import Service
+from services.common.slot_goal import SlotGoals
+from services.common.slots import SlotTables
 from services.common.videos.store import VideoStore
 from services.common.videos.sweeper import Sweeper
 from services.gateway.clients import GrpcEmbedder, GrpcShard, watch_health
@@ -27,9 +30,12 @@ from services.gateway.http import api
 from services.gateway.http.health import Check, State
 from services.gateway.http.server import HttpServer
 from services.gateway.library import Library
+from services.gateway.peers import GrpcPeers
+from services.gateway.rebalance import Rebalancer
 from services.gateway.search import Searcher
 from services.gateway.servicer import SearchServicer, VideoServicer
 from services.gateway.settings import Settings
+from services.gateway.shards import Shards
 from services.gateway.uploads import Uploads
 from services.gateway.watch import Watcher
 
@@ -97,11 +103,25 @@ async def build(settings: Settings, stack: AsyncExitStack) -> Service:
         stalled_seconds=settings.stalled_after_seconds,
     )
 
+    tables, goals = SlotTables(database), SlotGoals(database)
+    peers = GrpcPeers(IndexerRegistry(database))
+    stack.push_async_callback(peers.close)
+    rebalancer = Rebalancer(
+        tables=tables,
+        goals=goals,
+        peers=peers,
+        stream=bus,
+        in_flight=settings.rebalance_in_flight,
+        grace_seconds=settings.rebalance_grace_seconds,
+        every_seconds=settings.rebalance_every_seconds,
+    )
+
     app = api.create(
         library=library,
         uploads=uploads,
         watcher=watcher,
         searcher=searcher,
+        shards=Shards(tables=tables, goals=goals, peers=peers, stream=bus, driver=rebalancer),
         query_max_chars=settings.search_query_max_chars,
         checks=_checks(database, bus, embedder, directory),
         stopping=stopping,
@@ -138,6 +158,7 @@ async def build(settings: Settings, stack: AsyncExitStack) -> Service:
         tasks={
             "http": http.run,
             "sweeper": sweeper.run,
+            "rebalancer": rebalancer.run,
             "shard-health": lambda: watch_health(directory, every_seconds=settings.health_every_seconds),
         },
         # Not the shards: a gateway without one still answers, and says what is missing.

@@ -65,6 +65,14 @@ class Settings(CommonSettings):
     stalled_after_seconds: float = Field(default=120, gt=0, le=86_400)
     """Time without a change after which a video on its way is looked at."""
 
+    rebalance_every_seconds: float = Field(default=0.5, gt=0, le=60)
+    """Time between two looks at slots that are to move."""
+    rebalance_in_flight: int = Field(default=16, ge=1, le=256)
+    """Slots copied to other shards at once."""
+    rebalance_grace_seconds: float = Field(default=5, ge=0, le=600)
+    """Time for which the old owner of a slot keeps it: longer than any gateway takes to read the slot table again and
+    to end the searches it has begun."""
+
     @field_validator("shard_targets", mode="before")
     @classmethod
     def _parse_targets(cls, value: Any) -> Any:

@@ -8,8 +8,10 @@ from importlib.metadata import PackageNotFoundError, version
 from fastapi import FastAPI
 
 from services.gateway.http import edge, errors, health, media, page, search, videos
+from services.gateway.http import shards as shard_routes
 from services.gateway.library import Library
 from services.gateway.search import Searcher
+from services.gateway.shards import Shards
 from services.gateway.uploads import Uploads
 from services.gateway.watch import Watcher
 
@@ -26,6 +28,7 @@ def create(
     uploads: Uploads,
     watcher: Watcher,
     searcher: Searcher,
+    shards: Shards,
     query_max_chars: int,
     checks: Mapping[str, health.Check],
     stopping: Callable[[], bool],
@@ -44,6 +47,7 @@ def create(
         search.router(searcher=searcher, query_max_chars=query_max_chars),
         videos.router(library=library, uploads=uploads, watcher=watcher),
         media.router(library=library),
+        shard_routes.router(shards=shards),
         health.router(checks=checks, stopping=stopping),
         page.router(),
     ]
