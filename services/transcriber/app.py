@@ -19,6 +19,7 @@ from services.transcriber.servicer import TranscriberServicer
 from services.transcriber.settings import Settings
 from services.transcriber.slicer import Slicer, SlicingLimits
 from services.transcriber.transcription import Transcription
+from services.transcriber.turns import Turns
 from services.transcriber.worker import WorkerSpec
 from services.transcriber.worker_pool import PoolLimits, WorkerPool
 
@@ -46,10 +47,11 @@ async def build(settings: Settings, stack: AsyncExitStack) -> Service:
             objects=objects,
             slicer=slicer,
             fetcher=fetcher,
+            turns=Turns(settings.slicer_concurrency),
             max_attempts=settings.slicer_max_attempts,
             fetch_attempts=settings.fetch_max_attempts,
         )
-        service.consumers.append(Consumer(bus, "slicer", handler, concurrency=settings.slicer_concurrency))
+        service.consumers.append(Consumer(bus, "slicer", handler, concurrency=settings.slicer_open_videos))
     if "recognizer" in settings.transcriber_roles:
         pool = make_pool(settings)
         transcription = Transcription(objects=objects, slicer=slicer, fetcher=fetcher, pool=pool)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 from contextlib import aclosing
 from time import perf_counter
 
@@ -21,6 +22,7 @@ from services.transcriber.fetcher import Fetcher
 from services.transcriber.problems import MediaProblem
 from services.transcriber.slicer import AudioSlice, DecoderFailed, Slicer
 from services.transcriber.transcription import recognize
+from services.transcriber.turns import Turns
 from services.transcriber.worker_pool import RecognizerFailed, WorkerPool
 
 log = structlog.get_logger()
@@ -33,7 +35,8 @@ class _Gone(Exception):
 class SlicerHandler:
     """Handles video.uploaded: fetches the media if need be, cuts it, and stores each slice as soon as it is cut.
 
-    Slices that are there already are kept: a second go begins where the last stored slice ends.
+    Slices that are there already are kept: a second go begins where the last stored slice ends. Many videos may be
+    open at once; they are cut in turns of one slice, and a video with fewer slices goes before one with more.
     """
 
     def __init__(
@@ -43,6 +46,7 @@ class SlicerHandler:
         objects: ObjectStore,
         slicer: Slicer,
         fetcher: Fetcher,
+        turns: Turns,
         max_attempts: int,
         fetch_attempts: int,
     ) -> None:
@@ -50,6 +54,7 @@ class SlicerHandler:
         self._objects = objects
         self._slicer = slicer
         self._fetcher = fetcher
+        self._turns = turns
         self._max_attempts = max_attempts
         self._fetch_attempts = fetch_attempts
 
@@ -105,8 +110,12 @@ class SlicerHandler:
                 self._slicer.open(media, first_index=len(there), start=there[-1].end_time if there else 0.0) as slicing,
                 aclosing(slicing.slices()) as slices,
             ):
-                async for cut in slices:
-                    await self._store(video.video_id, cut)
+                for count in itertools.count(len(there)):
+                    async with self._turns.turn(had=count):
+                        cut = await anext(slices, None)
+                        if cut is None:
+                            break
+                        await self._store(video.video_id, cut)
         except ObjectNotFound as error:
             await self._ensure_there(video.video_id)
             raise MediaProblem("MEDIA_MISSING", "The media is no longer in the store. Upload it again.") from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import signal
 import threading
@@ -54,14 +55,22 @@ class ScriptedRecognizer:
         sentences: What it says, in turn; without any, words of `VOCABULARY` drawn by the audio itself, so that equal
             audio gives equal text and different audio different text.
         language: The language it claims to hear.
-        misbehave: What to do instead (`crash`, `hang`, `raise`) for audio of up to so many seconds, by those seconds.
+        pause: Seconds it takes over each recognition.
+        misbehave: What to do instead (`crash`, `segfault`, `hog`, `hang`, `raise`) for audio of up to so many seconds,
+            by those seconds.
     """
 
     def __init__(
-        self, sentences: Sequence[str] = (), *, language: str = "en", misbehave: Mapping[float, str] | None = None
+        self,
+        sentences: Sequence[str] = (),
+        *,
+        language: str = "en",
+        pause: float = 0.0,
+        misbehave: Mapping[float, str] | None = None,
     ) -> None:
         self._sentences = sentences
         self._language = language
+        self._pause = pause
         self._misbehave = dict(sorted((misbehave or {}).items()))
 
     @property
@@ -77,6 +86,7 @@ class ScriptedRecognizer:
     def recognize(self, samples: Samples, *, language: str | None, hint: str | None) -> Recognition:
         """See `Recognizer`."""
         self._perhaps_misbehave(len(samples) / SAMPLE_RATE)
+        threading.Event().wait(self._pause)
         segments: list[Segment] = []
         for start in range(0, len(samples), _WINDOW):
             window = samples[start : start + _WINDOW]
@@ -102,6 +112,10 @@ class ScriptedRecognizer:
             match what:
                 case "crash":
                     os.kill(os.getpid(), signal.SIGKILL)
+                case "segfault":
+                    ctypes.string_at(0)
+                case "hog":
+                    np.zeros(2**46, np.uint8)  # 64 TiB: more than any machine has
                 case "hang":
                     threading.Event().wait()
                 case "raise":

@@ -54,7 +54,10 @@ class Settings(CommonSettings):
     first_slice_seconds: float = Field(default=60, ge=5, le=1800)
     """Length aimed at for the first slice, so that the beginning is searchable soon; then each may be twice as long."""
     slicer_concurrency: int = Field(default=2, ge=1, le=64)
-    """Videos fetched and cut at once; more than one, so that a slow fetch does not hold the others back."""
+    """Videos decoded at the same moment; the open ones take turns, a slice each, those with fewer slices first."""
+    slicer_open_videos: int = Field(default=8, ge=1, le=256)
+    """Videos fetched or cut in turns at once, each with a process of about 100 MiB once it is decoded; a new upload
+    waits only when all of these are taken."""
     slicer_max_attempts: int = Field(default=3, ge=1, le=20)
     """Times the decoder may die on a video before it is given up."""
     decoder_memory_mib: int = Field(default=2048, ge=512)
@@ -63,8 +66,8 @@ class Settings(CommonSettings):
     """Processor time that decoding one file may take."""
     decoder_stall_seconds: float = Field(default=120, ge=1)
     """Time without progress after which decoding is stopped."""
-    decoder_spool_slices: int = Field(default=4, ge=1, le=1000)
-    """Slices that may wait on disk to be stored."""
+    decoder_spool_slices: int = Field(default=1, ge=1, le=1000)
+    """Slices that a decoder may be ahead of its turn, beside the one it works on."""
     spool_dir: Path | None = None
     """Folder for files under way; the system's temporary folder when unset."""
     max_media_seconds: float = Field(default=48 * 3600, ge=1)

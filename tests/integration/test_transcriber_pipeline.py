@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import grpc
+import numpy as np
 import pytest
 
 from earmark.events.v1 import events_pb2 as events
@@ -26,7 +27,10 @@ from services.common.videos.model import SliceState, Source, Video, VideoStatus
 from services.common.videos.sweeper import Sweeper
 from services.transcriber.app import make_fetcher, make_slicer
 from services.transcriber.consumer import RecognizerHandler, SlicerHandler
+from services.transcriber.media import MediaReader
+from services.transcriber.pcm import SAMPLE_RATE, to_s16, write_flac
 from services.transcriber.settings import Settings
+from services.transcriber.turns import Turns
 from services.transcriber.worker import WorkerSpec
 from services.transcriber.worker_pool import PoolLimits, WorkerPool
 from tests.support import eventually, free_port
@@ -56,6 +60,7 @@ async def transcriber(
         objects=backbone.objects,
         slicer=make_slicer(settings),
         fetcher=make_fetcher(settings, backbone.objects),
+        turns=Turns(settings.slicer_concurrency),
         max_attempts=settings.slicer_max_attempts,
         fetch_attempts=settings.fetch_max_attempts,
     )
@@ -63,7 +68,7 @@ async def transcriber(
         videos=backbone.videos, objects=backbone.objects, pool=pool, max_attempts=settings.recognizer_max_attempts
     )
     consumers = [
-        Consumer(backbone.bus, "slicer", slicer),
+        Consumer(backbone.bus, "slicer", slicer, concurrency=settings.slicer_open_videos),
         Consumer(backbone.bus, "recognizer", recognizer, concurrency=2),
     ]
     tasks = [asyncio.create_task(pool.run()), *(asyncio.create_task(consumer.run()) for consumer in consumers)]
@@ -134,6 +139,24 @@ async def test_a_video_is_cut_and_every_slice_transcribed_in_the_clock_of_the_me
         assert found.segments
         assert all(part.start_time <= s.start < s.end <= part.end_time for s in found.segments)
         assert all(s.start <= w.start <= w.end <= s.end for s in found.segments for w in s.words)
+
+
+async def test_a_long_video_does_not_hold_a_short_one_back(backbone: Backbone, tmp_path: Path) -> None:
+    """One decoder and one recognizer for all. The long video is there first, and its slices wait."""
+    speech = to_s16(np.concatenate(list(MediaReader(SAMPLE, max_seconds=3600).blocks())))
+    write_flac(tmp_path / "short.flac", speech[: 7 * SAMPLE_RATE])
+    write_flac(tmp_path / "long.flac", np.tile(speech, 5))
+    spec = WorkerSpec("scripted", {"pause": 0.1})
+    async with transcriber(backbone, spec, PoolLimits(workers=1), slicer_concurrency=1):
+        long_id = await upload(backbone, tmp_path / "long.flac")
+        await until(backbone, long_id, lambda video: len(video.slices) >= 8)
+        short_id = await upload(backbone, tmp_path / "short.flac")
+        await until(backbone, short_id, transcribed)
+        meanwhile = await backbone.videos.get(long_id)
+        whole = await until(backbone, long_id, transcribed, timeout=120)
+    done = sum(part.state is SliceState.TRANSCRIBED for part in meanwhile.slices)
+    assert len(whole.slices) >= 40
+    assert done < len(whole.slices) / 2
 
 
 async def test_a_second_delivery_changes_nothing(backbone: Backbone) -> None:

@@ -77,6 +77,16 @@ async def test_a_crash_costs_one_attempt_and_the_worker_comes_back(tmp_path: Pat
         assert pids(pool) != before
 
 
+@pytest.mark.parametrize(("how", "told"), [("segfault", "signal 11"), ("hog", "out of memory")])
+async def test_native_crashes_and_exhausted_memory_cost_one_attempt_too(tmp_path: Path, how: str, told: str) -> None:
+    async with running(misbehave={"2": how}) as pool:
+        before = pids(pool)
+        with pytest.raises(RecognizerFailed, match=told):
+            await recognize(pool, audio(tmp_path, 1), 1)
+        assert (await recognize(pool, audio(tmp_path, 3), 3)).segments
+        assert pids(pool).isdisjoint(before)
+
+
 async def test_a_worker_that_hangs_is_killed_at_its_time_limit(tmp_path: Path) -> None:
     limits = PoolLimits(workers=1, base_seconds=0.2, seconds_per_second=0.1)
     async with running(limits, misbehave={"2": "hang"}) as pool:
