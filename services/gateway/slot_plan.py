@@ -24,9 +24,9 @@ class PlannedMove(NamedTuple):
 def balanced(owners: bytes, shards: int, chunks: Sequence[int] | None = None) -> bytes:
     """Spreads the slots over the shards 0 to `shards` - 1.
 
-    What is on a shard that goes is put where least is. Then the fullest shard gives to the emptiest the biggest slot
-    that takes neither past the mean, again and again, until they are alike. Big slots first makes for few moves; where
-    all slots count alike, fewer are not possible.
+    What is on a shard that goes is put where least is. Then the fullest shard gives to the emptiest the slot that
+    brings one of them nearest to the mean, again and again, until they are alike. That takes big slots first, which
+    makes for few moves; where all slots count alike, fewer are not possible.
 
     Args:
         owners: Shard of each slot.
@@ -84,9 +84,6 @@ def with_moves(owners: bytes, targets: Mapping[int, int]) -> bytes:
 def _best(slots: Sequence[int], weights: Sequence[int], donor: int, receiver: int, mean: float) -> int | None:
     """Gives the slot to hand over; None when none makes the two more alike."""
     room = min(donor - mean, mean - receiver)
-    fitting = [slot for slot in slots if weights[slot] <= room]
-    if fitting:
-        return max(fitting, key=lambda slot: (weights[slot], -slot))
     # The sum of the squares has to fall with every move, or this would not end.
     helpful = [slot for slot in slots if weights[slot] < donor - receiver]
-    return min(helpful, key=lambda slot: (weights[slot], slot)) if helpful else None
+    return min(helpful, key=lambda slot: (abs(weights[slot] - room), slot)) if helpful else None

@@ -1,0 +1,91 @@
+"""The planner: shards that carry alike, with as few moves as possible."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from services.common.ids import SLOTS
+from services.gateway.slot_plan import SLOT_WORTH, TOLERANCE, balanced, moves, with_moves
+
+OWNERS = st.integers(1, 12).flatmap(
+    lambda shards: st.lists(st.integers(0, shards - 1), min_size=SLOTS, max_size=SLOTS).map(bytes)
+)
+CHUNKS = st.lists(st.integers(0, 3000), min_size=SLOTS, max_size=SLOTS)
+
+
+def even(shards: int) -> bytes:
+    return bytes(slot * shards // SLOTS for slot in range(SLOTS))
+
+
+def fewest(owners: bytes, shards: int) -> int:
+    """Moves that no plan can do without, when every shard is to have SLOTS / shards slots, rounded up or down."""
+    counts = Counter(owners)
+    floor, ceilings = divmod(SLOTS, shards)
+    ordered = sorted((counts[shard] for shard in range(shards)), reverse=True)
+    # The fullest may keep one more. What is above its quota must go, and so must all on shards that go.
+    kept = sum(min(count, floor + (rank < ceilings)) for rank, count in enumerate(ordered))
+    return SLOTS - kept
+
+
+@settings(max_examples=40)
+@given(owners=OWNERS, shards=st.integers(1, 16))
+def test_slots_that_count_alike_are_spread_evenly_with_the_fewest_moves(owners: bytes, shards: int) -> None:
+    wanted = balanced(owners, shards)
+    counts = Counter(wanted)
+    assert set(counts) <= set(range(shards))
+    assert max(counts[shard] for shard in range(shards)) - min(counts[shard] for shard in range(shards)) <= 1
+    assert len(moves(owners, wanted)) == fewest(owners, shards)
+
+
+@settings(max_examples=40)
+@given(owners=OWNERS, shards=st.integers(1, 8), chunks=CHUNKS)
+def test_slots_of_different_weight_leave_shards_that_carry_alike(owners: bytes, shards: int, chunks: list[int]) -> None:
+    wanted = balanced(owners, shards, chunks)
+    load = Counter(dict.fromkeys(range(shards), 0))
+    for slot, owner in enumerate(wanted):
+        load[owner] += chunks[slot] + SLOT_WORTH
+    assert set(load) == set(range(shards))
+    mean = sum(load.values()) / shards
+    # Within the tolerance, but for the slot that is too big to help.
+    assert max(load.values()) - min(load.values()) <= 2 * TOLERANCE * mean + max(chunks) + SLOT_WORTH
+
+
+@settings(max_examples=40)
+@given(owners=OWNERS, shards=st.integers(1, 8), chunks=CHUNKS)
+def test_a_plan_carried_out_leaves_nothing_to_do(owners: bytes, shards: int, chunks: list[int]) -> None:
+    wanted = balanced(owners, shards, chunks)
+    assert balanced(wanted, shards, chunks) == wanted
+
+
+def test_two_shards_become_three_and_two_again_by_a_third_of_the_slots() -> None:
+    three = balanced(even(2), 3)
+    assert len(moves(even(2), three)) == 85
+    assert {move.target for move in moves(even(2), three)} == {2}
+    two = balanced(three, 2)
+    assert {move.source for move in moves(three, two)} == {2}
+
+
+def test_full_slots_move_first_so_that_few_have_to() -> None:
+    chunks = [0] * SLOTS
+    for slot in range(16):
+        chunks[slot] = 100_000
+    wanted = balanced(even(2), 2, chunks)
+    moved = moves(even(2), wanted)
+    assert sum(chunks[move.slot] for move in moved) == 800_000
+    assert len(moved) <= 9  # eight full ones, and at most one to even out what the slots count for themselves
+
+
+def test_an_almost_empty_index_is_spread_by_slots() -> None:
+    chunks = [0] * SLOTS
+    chunks[200] = 40
+    counts = Counter(balanced(even(2), 4, chunks))
+    assert max(counts.values()) - min(counts.values()) <= 8
+
+
+def test_moves_name_what_differs() -> None:
+    owners = even(2)
+    assert moves(owners, owners) == []
+    assert moves(owners, with_moves(owners, {3: 1, 4: 0})) == [(3, 0, 1)]
