@@ -60,7 +60,7 @@ class EarmarkError(Exception):
     @property
     def http_status(self) -> int:
         """HTTP status that stands for `code`; a refused body size is 413, everything else is in the table."""
-        if self.reason == "MEDIA_TOO_LARGE":
+        if self.reason in {"MEDIA_TOO_LARGE", "IMPORT_TOO_LARGE"}:
             return 413
         return HTTP_STATUS.get(self.code, 500)
 

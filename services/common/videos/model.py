@@ -166,6 +166,11 @@ class Video:
             seconds_known=sum(s.end_time - s.start_time for s in self.slices),
         )
 
+    @property
+    def has_media(self) -> bool:
+        """Whether there is media, or will be: a video made of a transcript never has any."""
+        return self.source is not None or not self.slicing_done
+
     def slice(self, slice_id: str) -> Slice | None:
         """Gives the slice with this id, if it is known."""
         return next((s for s in self.slices if s.slice_id == slice_id), None)

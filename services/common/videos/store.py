@@ -7,8 +7,9 @@ doing one twice changes nothing.
 
 from __future__ import annotations
 
+import asyncio
 import datetime as dt
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Collection, Iterator
 from typing import Any
 
 import structlog
@@ -16,6 +17,7 @@ from google.protobuf.message import Message
 from nats.errors import Error as NatsError
 from pymongo import ASCENDING, DESCENDING, IndexModel
 from pymongo.asynchronous.database import AsyncDatabase
+from pymongo.errors import DuplicateKeyError
 
 from earmark.events.v1 import events_pb2 as pb
 from services.common.errors import FailedPrecondition, VideoNotFound
@@ -35,6 +37,9 @@ log = structlog.get_logger()
 
 DOCUMENT_BYTES = 12 * 2**20
 """Size of `transcripts` beyond which a slice's chunks go to a continuation document; MongoDB's limit is 16 MiB."""
+
+PUBLISHED_AT_ONCE = 128
+"""Events of one document on their way to the stream together."""
 
 _WITHOUT_CHUNKS = {"transcripts": 0}
 _OPEN = [VideoStatus.UPLOADED, VideoStatus.PROCESSING, VideoStatus.FAILED, VideoStatus.READY]
@@ -87,6 +92,7 @@ class VideoStore:
                 IndexModel([("slot", ASCENDING)], name="slot"),
                 IndexModel([("source.sha256", ASCENDING)], name="same_bytes", sparse=True),
                 IndexModel([("outbox.at", ASCENDING)], name="owed", sparse=True),
+                IndexModel([("external_id", ASCENDING)], name="external_id", sparse=True, unique=True),
             ]
         )
         await self._continuations.create_indexes([IndexModel([("video_id", ASCENDING)], name="video")])
@@ -99,6 +105,11 @@ class VideoStore:
         if doc is None:
             raise VideoNotFound(video_id)
         return Video.from_document(doc)
+
+    async def by_external_id(self, external_id: str) -> Video | None:
+        """Gives the video imported under this name, unless it is being deleted."""
+        doc = await self._videos.find_one({"external_id": external_id}, _WITHOUT_CHUNKS)
+        return Video.from_document(doc) if doc else None
 
     async def page(
         self, *, limit: int, before: tuple[dt.datetime, str] | None = None, status: VideoStatus | None = None
@@ -154,30 +165,75 @@ class VideoStore:
         """Creates a video whose media is stored (`source`) or to be fetched (`url`); owes video.uploaded."""
         now = _now()
         owed = OwedEvent.of("video.uploaded", pb.VideoUploaded(video_id=video_id), video_id)
-        doc: Document = {
-            "_id": video_id,
-            "slot": slot_of(video_id),
-            "title": title,
-            "collection": collection,
-            "tags": list(tags),
-            "url": url,
-            "duration": None,
-            "status": VideoStatus.UPLOADED,
-            "source": _source_document(source) if source else None,
-            "transcripts": [],
-            "transcripts_bytes": 0,
-            "slices": [],
-            "slicing_done": False,
-            "metadata": {"uploaded_at": now, "processed_at": None, "language": None, "speaker_count": None,
-                         "asr_model": None, "embedding_model": None},
-            "warnings": [],
-            "error": None,
-            "revision": 1,
-            "updated_at": now,
-            "outbox": [_outbox_entry(owed, now)],
-        }  # fmt: skip
+        doc = _new_document(video_id, now, title=title, url=url, collection=collection, tags=tags, owed=[owed])
+        doc["source"] = _source_document(source) if source else None
         await self._videos.insert_one(doc)
         await self._publish(video_id, [owed])
+        return Video.from_document(doc)
+
+    async def create_imported(
+        self,
+        video_id: str,
+        *,
+        title: str,
+        slices: Collection[tuple[str, float, float]],
+        duration: float,
+        asr_model: str,
+        language: str | None = None,
+        speaker_count: int | None = None,
+        url: str | None = None,
+        collection: str = "",
+        tags: Collection[str] = (),
+        external_id: str = "",
+    ) -> Video | None:
+        """Creates a video without media whose slices' transcripts are stored; owes slice.transcribed for each.
+
+        None when there is one with this `external_id` already.
+
+        Args:
+            video_id: The video.
+            title: Its title.
+            slices: Id, start and end (seconds) of each slice, in order.
+            duration: Length in seconds.
+            asr_model: What stands where the recognizer's name does.
+            language: ISO 639-1.
+            speaker_count: How many people speak, if that is known.
+            url: Where it can be seen; never fetched.
+            collection: The collection it belongs to.
+            tags: Its tags.
+            external_id: The importer's own name for it; empty for none.
+        """
+        now = _now()
+        owed = [
+            OwedEvent.of("slice.transcribed", pb.SliceTranscribed(video_id=video_id, slice_id=slice_id), video_id)
+            for slice_id, _, _ in slices
+        ]
+        doc = _new_document(video_id, now, title=title, url=url, collection=collection, tags=tags, owed=owed)
+        doc |= {
+            "status": VideoStatus.PROCESSING,
+            "slices": [
+                {
+                    "slice_id": slice_id,
+                    "start_time": start,
+                    "end_time": end,
+                    "state": SliceState.TRANSCRIBED,
+                    "attempts": 0,
+                }
+                for slice_id, start, end in slices
+            ],
+            "slicing_done": True,
+            "duration": duration,
+        }
+        doc["metadata"] |= {"language": language, "speaker_count": speaker_count, "asr_model": asr_model}
+        if external_id:
+            doc["external_id"] = external_id
+        try:
+            await self._videos.insert_one(doc)
+        except DuplicateKeyError as error:
+            if "external_id" not in (error.details or {}).get("keyPattern", {"external_id": 1}):
+                raise
+            return None
+        await self._publish(video_id, owed)
         return Video.from_document(doc)
 
     async def begin_processing(self, video_id: str) -> Video | None:
@@ -368,7 +424,9 @@ class VideoStore:
     async def mark_deleting(self, video_id: str) -> Video:
         """Marks a video for removal; owes video.deleted. Marking twice is fine. Raises VideoNotFound."""
         owed = OwedEvent.of("video.deleted", pb.VideoDeleted(video_id=video_id), video_id)
-        await self._change(video_id, {}, {"$set": {"status": VideoStatus.DELETING}}, [owed])
+        # What goes must not stand in the way of importing it again.
+        change = {"$set": {"status": VideoStatus.DELETING}, "$unset": {"external_id": ""}}
+        await self._change(video_id, {}, change, [owed])
         return await self.get(video_id)
 
     async def remove(self, video_id: str) -> None:
@@ -450,14 +508,55 @@ class VideoStore:
         if not owed:
             return True
         try:
-            for event in owed:
-                await self._bus.publish(event)
+            # Together, since an import owes an event for each of its slices, and their order means nothing.
+            for some in _batched(list(owed)):
+                results = await asyncio.gather(*map(self._bus.publish, some), return_exceptions=True)
+                for error in filter(None, results):
+                    raise error
         except (NatsError, TimeoutError, ConnectionError) as error:
             log.warning("events_stay_owed", video_id=video_id, count=len(owed), error=repr(error))
             return False
         ids = [event.event_id for event in owed]
         await self._videos.update_one({"_id": video_id}, {"$pull": {"outbox": {"event_id": {"$in": ids}}}})
         return True
+
+
+def _batched(owed: list[OwedEvent]) -> Iterator[list[OwedEvent]]:
+    return (owed[at : at + PUBLISHED_AT_ONCE] for at in range(0, len(owed), PUBLISHED_AT_ONCE))
+
+
+def _new_document(
+    video_id: str,
+    now: dt.datetime,
+    *,
+    title: str,
+    url: str | None,
+    collection: str,
+    tags: Collection[str],
+    owed: Collection[OwedEvent],
+) -> Document:
+    return {
+        "_id": video_id,
+        "slot": slot_of(video_id),
+        "title": title,
+        "collection": collection,
+        "tags": list(tags),
+        "url": url,
+        "duration": None,
+        "status": VideoStatus.UPLOADED,
+        "source": None,
+        "transcripts": [],
+        "transcripts_bytes": 0,
+        "slices": [],
+        "slicing_done": False,
+        "metadata": {"uploaded_at": now, "processed_at": None, "language": None, "speaker_count": None,
+                     "asr_model": None, "embedding_model": None},
+        "warnings": [],
+        "error": None,
+        "revision": 1,
+        "updated_at": now,
+        "outbox": [_outbox_entry(event, now) for event in owed],
+    }  # fmt: skip
 
 
 def _in_state(slice_id: str, state: SliceState) -> Document:
