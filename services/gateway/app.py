@@ -29,6 +29,7 @@ from services.gateway.fanout import Fanout
 from services.gateway.http import api
 from services.gateway.http.health import Check, State
 from services.gateway.http.server import HttpServer
+from services.gateway.imports import Imports
 from services.gateway.library import Library
 from services.gateway.peers import GrpcPeers
 from services.gateway.rebalance import Rebalancer
@@ -83,6 +84,16 @@ async def build(settings: Settings, stack: AsyncExitStack) -> Service:
         idle_seconds=settings.upload_idle_seconds,
     )
     stack.callback(uploads.close)
+    imports = Imports(
+        objects=objects,
+        videos=videos,
+        slice_seconds=settings.import_slice_seconds,
+        max_bytes=settings.import_max_bytes,
+        max_segments=settings.import_max_segments,
+        concurrency=settings.import_concurrency,
+        idle_seconds=settings.upload_idle_seconds,
+    )
+    stack.callback(imports.close)
     serving: list[Health] = []
 
     def stopping() -> bool:
@@ -119,6 +130,7 @@ async def build(settings: Settings, stack: AsyncExitStack) -> Service:
     app = api.create(
         library=library,
         uploads=uploads,
+        imports=imports,
         watcher=watcher,
         searcher=searcher,
         shards=Shards(tables=tables, goals=goals, peers=peers, stream=bus, driver=rebalancer),
@@ -137,7 +149,7 @@ async def build(settings: Settings, stack: AsyncExitStack) -> Service:
         servicers=[
             (
                 video_service_pb2_grpc.add_VideoServiceServicer_to_server,
-                VideoServicer(library=library, uploads=uploads, watcher=watcher),
+                VideoServicer(library=library, uploads=uploads, imports=imports, watcher=watcher),
                 "earmark.v1.VideoService",
             ),
             (

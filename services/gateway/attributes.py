@@ -41,6 +41,11 @@ def checked_title(text: str) -> str:
     return title
 
 
+def title_from(name: str) -> str:
+    """Makes a title of the name of a file or host, cut to 300 characters: nobody chose it, so nobody is refused."""
+    return one_line(name)[:MAX_TITLE_CHARS].rstrip()
+
+
 def checked_collection(text: str) -> str:
     """Gives the name of a collection; empty means none.
 

@@ -215,9 +215,15 @@ class Library:
 
         Raises:
             VideoNotFound: There is no such video.
-            NotFound: Its media is not stored: it is still to be fetched from its URL.
+            NotFound: Its media is not stored: it is still to be fetched from its URL, or there never will be any.
         """
         video = await self._present(video_id)
+        if not video.has_media:
+            raise NotFound(
+                f"{video.video_id} was made of a transcript and has no media; its transcript is all there is",
+                reason="NO_MEDIA",
+                metadata={"video_id": video.video_id},
+            )
         try:
             return Media(video, await self._objects.size(media_key(video.video_id)))
         except ObjectNotFound:

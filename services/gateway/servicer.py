@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import grpc
+from google.protobuf.duration_pb2 import Duration
 
 from earmark.v1 import search_service_pb2 as search_pb
 from earmark.v1 import search_service_pb2_grpc as search_grpc
@@ -17,8 +18,10 @@ from earmark.v1 import video_service_pb2 as pb
 from earmark.v1 import video_service_pb2_grpc as video_grpc
 from services.common.errors import InvalidArgument, Unavailable
 from services.common.rpc import budget
-from services.gateway import messages
+from services.gateway import import_form, messages
 from services.gateway.faults import known
+from services.gateway.import_form import Line, NewTranscript
+from services.gateway.imports import Imports
 from services.gateway.library import Library
 from services.gateway.search import Searcher, SearchQuery
 from services.gateway.uploads import Details, Uploads
@@ -67,9 +70,10 @@ def _unary(call: Callable[..., Awaitable[T]]) -> Callable[..., Awaitable[T]]:
 class VideoServicer(video_grpc.VideoServiceServicer):
     """Videos: put in, looked at, taken out."""
 
-    def __init__(self, *, library: Library, uploads: Uploads, watcher: Watcher) -> None:
+    def __init__(self, *, library: Library, uploads: Uploads, imports: Imports, watcher: Watcher) -> None:
         self._library = library
         self._uploads = uploads
+        self._imports = imports
         self._watcher = watcher
 
     @_unary
@@ -114,6 +118,12 @@ class VideoServicer(video_grpc.VideoServiceServicer):
         )
         videos = [messages.video(video, slices=False) for video in page.videos]
         return pb.ListVideosResponse(videos=videos, next_page_token=page.next_cursor)
+
+    @_unary
+    async def ImportVideo(self, request: pb.ImportVideoRequest, context: Context) -> pb.ImportVideoResponse:
+        """Creates a video of a transcript."""
+        imported = await self._imports.create(functools.partial(_transcript, request, self._imports.max_segments))
+        return pb.ImportVideoResponse(video=messages.video(imported.video), already_there=imported.already_there)
 
     @_unary
     async def UpdateVideo(self, request: pb.UpdateVideoRequest, context: Context) -> pb.UpdateVideoResponse:
@@ -168,6 +178,30 @@ class SearchServicer(search_grpc.SearchServiceServicer):
         )
         timeout = budget(context, own=self._deadline_seconds)
         return messages.search(await self._searcher.search(query, timeout=timeout))
+
+
+def _transcript(request: pb.ImportVideoRequest, max_segments: int) -> NewTranscript:
+    new = request.video
+    return import_form.checked(
+        (_line(segment) for segment in request.segments),
+        max_segments=max_segments,
+        title=new.title,
+        url=new.uri,
+        filename=new.filename,
+        language=request.language,
+        duration=_seconds(request.duration) if request.HasField("duration") else None,
+        collection=new.collection,
+        tags=list(new.tags),
+        external_id=request.external_id,
+    )
+
+
+def _line(segment: pb.TranscriptSegment) -> Line:
+    return _seconds(segment.start_offset), _seconds(segment.end_offset), segment.text, segment.speaker
+
+
+def _seconds(duration: Duration) -> float:
+    return duration.seconds + duration.nanos / 1e9
 
 
 async def _data(requests: AsyncIterator[pb.CreateVideoRequest]) -> AsyncIterator[bytes]:

@@ -52,6 +52,14 @@ class Settings(CommonSettings):
     """Uploads under way at once; one more is refused."""
     upload_idle_seconds: float = Field(default=60, gt=0, le=3600)
     """Time without a byte after which an upload is given up."""
+    import_max_bytes: int = Field(default=64 * 2**20, ge=1024, le=2**30)
+    """Size limit of one imported transcript, in bytes. By gRPC it is 16 MiB at most."""
+    import_max_segments: int = Field(default=100_000, ge=1, le=1_000_000)
+    """Segments of one imported transcript."""
+    import_concurrency: int = Field(default=32, ge=1, le=1000)
+    """Imports under way at once; one more is refused."""
+    import_slice_seconds: float = Field(default=300, ge=10, le=1800)
+    """Length of slice aimed at: what is embedded and tried again at once."""
     allow_private_urls: bool = False
     """Whether URLs may point at private and loopback addresses."""
     watch_poll_seconds: float = Field(default=2.0, gt=0, le=60)

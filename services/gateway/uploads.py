@@ -21,7 +21,7 @@ from services.common.executor import BoundedExecutor
 from services.common.ids import new_video_id
 from services.common.objects import media_key, video_prefix
 from services.common.videos.model import Source, Video
-from services.gateway.attributes import MAX_TITLE_CHARS, checked_collection, checked_tags, checked_title, one_line
+from services.gateway.attributes import checked_collection, checked_tags, checked_title, title_from
 
 MAX_FILENAME_CHARS = 255
 BLOCK_BYTES = 1024 * 1024
@@ -246,11 +246,6 @@ class Uploads:
             field="file",
             metadata={"max_bytes": str(self._max_bytes)},
         )
-
-
-def title_from(name: str) -> str:
-    """Makes a title of the name of a file or host, cut to 300 characters: nobody chose it, so nobody is refused."""
-    return one_line(name)[:MAX_TITLE_CHARS].rstrip()
 
 
 def clean_filename(text: str) -> str:

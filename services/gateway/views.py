@@ -33,7 +33,7 @@ def video(shown: Video) -> Json:
         "error": _failure(shown.error),
         "warnings": _warnings(shown),
         "revision": shown.revision,
-        "links": links(shown.video_id),
+        "links": links(shown),
     }
 
 
@@ -48,20 +48,20 @@ def status(shown: Video) -> Json:
         "warnings": _warnings(shown),
         "duration": shown.duration,
         "revision": shown.revision,
-        "links": links(shown.video_id),
+        "links": links(shown),
     }
 
 
-def links(video_id: str) -> Json:
-    """Gives the paths of everything about a video."""
-    path = f"/videos/{video_id}"
+def links(shown: Video) -> Json:
+    """Gives the paths of everything about a video; null for what it never has."""
+    path = f"/videos/{shown.video_id}"
     return {
         "self": path,
         "status": f"{path}/status",
         "events": f"{path}/events",
         "transcript": f"{path}/transcript",
-        "media": f"{path}/media",
-        "page": f"/v/{video_id}",
+        "media": f"{path}/media" if shown.has_media else None,
+        "page": f"/v/{shown.video_id}",
     }
 
 

@@ -8,7 +8,9 @@ from importlib.metadata import PackageNotFoundError, version
 from fastapi import FastAPI
 
 from services.gateway.http import edge, errors, health, media, page, search, videos
+from services.gateway.http import imports as imports_http
 from services.gateway.http import shards as shard_routes
+from services.gateway.imports import Imports
 from services.gateway.library import Library
 from services.gateway.search import Searcher
 from services.gateway.shards import Shards
@@ -26,6 +28,7 @@ def create(
     *,
     library: Library,
     uploads: Uploads,
+    imports: Imports,
     watcher: Watcher,
     searcher: Searcher,
     shards: Shards,
@@ -46,6 +49,7 @@ def create(
     routers = [
         search.router(searcher=searcher, query_max_chars=query_max_chars),
         videos.router(library=library, uploads=uploads, watcher=watcher),
+        imports_http.router(imports=imports),
         media.router(library=library),
         shard_routes.router(shards=shards),
         health.router(checks=checks, stopping=stopping),

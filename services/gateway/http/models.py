@@ -22,7 +22,8 @@ class Links(_Shape):
     status: str
     events: str
     transcript: str
-    media: str
+    media: str | None
+    """Null for a video made of a transcript: there is nothing to play."""
     page: str
 
 
@@ -282,6 +283,8 @@ class Segment(_Shape):
     average_log_probability: float
     no_speech_probability: float
     compression_ratio: float
+    speaker: str
+    """Empty when unknown."""
 
 
 class Transcript(_Shape):

@@ -12,7 +12,8 @@ import pytest
 
 from services.common.errors import DeadlineExceeded, InvalidArgument, MediaTooLarge, Overloaded, Unavailable
 from services.common.videos.model import Metadata, Source, Video, VideoStatus
-from services.gateway.uploads import BLOCK_BYTES, Details, Uploads, clean_content_type, clean_filename, title_from
+from services.gateway.attributes import title_from
+from services.gateway.uploads import BLOCK_BYTES, Details, Uploads, clean_content_type, clean_filename
 from tests.support.waiting import eventually
 
 LIMIT = 4 * BLOCK_BYTES
