@@ -186,8 +186,7 @@ class Rebalancer:
             return False
         self._notice(table)
         if goal is not None and goal.shards > table.shards:
-            log.info("shards_set", shards=goal.shards, before=table.shards)
-            await self._tables.set_shards(table, goal.shards)
+            await self._set_shards(table, goal)
             return True
         replicas: dict[int, list[ReplicaState]] = defaultdict(list)
         for replica in await self._peers.look():
@@ -211,8 +210,8 @@ class Rebalancer:
         ]
         if not astray:
             return False
-        log.info("slots_called_off", slots=astray)
-        await self._tables.finish(table, astray)
+        if await self._tables.finish(table, astray):
+            log.info("slots_called_off", slots=astray)
         return True
 
     async def _finish(self, table: SlotTable, replicas: Replicas) -> bool:
@@ -229,8 +228,8 @@ class Rebalancer:
                 )
         if not over:
             return False
-        log.info("slots_finished", slots=over)
-        await self._tables.finish(table, over)
+        if await self._tables.finish(table, over):
+            log.info("slots_finished", slots=over)
         return True
 
     async def _begin(self, table: SlotTable, goal: SlotGoal | None, replicas: Replicas) -> bool:
@@ -250,8 +249,8 @@ class Rebalancer:
                 targets[slot] = wanted
         if not targets:
             return False
-        log.info("slots_begun", targets=targets)
-        await self._tables.begin(table, targets)
+        if await self._tables.begin(table, targets):
+            log.info("slots_begun", targets=targets)
         return True
 
     async def _switch(self, table: SlotTable, replicas: Replicas) -> bool:
@@ -273,8 +272,8 @@ class Rebalancer:
         agreed = sorted(slot for slots in verified for slot in slots)
         if not agreed:
             return False
-        log.info("slots_switched", slots=agreed)
         if await self._tables.switch(table, agreed):
+            log.info("slots_switched", slots=agreed)
             MOVED.inc(len(agreed))
         return True
 
@@ -283,11 +282,14 @@ class Rebalancer:
         if goal is None or table.moves or table.owners != goal.owners:
             return False
         if table.shards > goal.shards:
-            log.info("shards_set", shards=goal.shards, before=table.shards)
-            await self._tables.set_shards(table, goal.shards)
+            await self._set_shards(table, goal)
         elif await self._goals.clear(goal):
             log.info("slot_goal_reached", shards=goal.shards, slots=goal.slots_total)
         return True
+
+    async def _set_shards(self, table: SlotTable, goal: SlotGoal) -> None:
+        if await self._tables.set_shards(table, goal.shards):
+            log.info("shards_set", shards=goal.shards, before=table.shards)
 
     def _notice(self, table: SlotTable) -> None:
         """Remembers since when each move is in its phase, and forgets what is over."""

@@ -8,7 +8,7 @@ from typing import NamedTuple
 SLOT_WORTH = 500
 """Chunks that a slot counts for besides those in it: the videos to come, which fall into all slots alike. About four
 hours of speech, so that a small index is spread by slots and a large one by what lies in them."""
-TOLERANCE = 0.05
+TOLERANCE = 0.02
 """Share of the mean by which a shard may carry more or less, where the slots are not alike: what lies in them changes
 with every video, and evening that out again and again would be moves for nothing."""
 
