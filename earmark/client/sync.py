@@ -11,6 +11,7 @@ import httpx
 
 from earmark.client import calls
 from earmark.client.errors import EarmarkClientError, Unavailable, from_response, from_transport
+from earmark.client.index import Index
 from earmark.client.multipart import FileUpload, Progress
 from earmark.client.results import SearchResult, Transcript, Video, VideoStatus
 from earmark.client.sse import EventReader
@@ -187,6 +188,11 @@ class Client:
         return self._send(
             calls.search(query, limit=limit, cursor=cursor, video_ids=video_ids, language=language, mode=mode)
         )
+
+    @property
+    def index(self) -> Index:
+        """The shards of the index, for operators."""
+        return Index(self._send)
 
     def is_ready(self) -> bool:
         """Whether the mesh can serve; False also when the gateway says that it cannot.
