@@ -10,6 +10,7 @@ from earmark.cli.doctor import doctor
 from earmark.cli.ingest import ingest
 from earmark.cli.mesh import down, up
 from earmark.cli.search import search
+from earmark.cli.shards import app as shards
 from earmark.cli.status import status
 from earmark.cli.videos import list_videos, remove, retry, show, transcript
 from earmark.client import ConnectionFailed, EarmarkClientError
@@ -28,6 +29,7 @@ app.command(rich_help_panel=MESH)(down)
 app.command(rich_help_panel=MESH)(status)
 app.command(rich_help_panel=MESH)(doctor)
 app.command(rich_help_panel=MESH)(demo)
+app.add_typer(shards, name="shards", rich_help_panel=MESH)
 app.command(rich_help_panel=VIDEOS)(ingest)
 app.command(rich_help_panel=VIDEOS)(search)
 app.command("ls", rich_help_panel=VIDEOS)(list_videos)
