@@ -24,6 +24,7 @@ class SlotGoal:
         goal_id: Names it: another goal, even an equal one, has another.
         shards: Shards there are to be. More than the slot table has: the table grows first. Fewer: it shrinks at last.
         owners: `owners[slot]` is the shard that is to answer for the slot.
+        even: Whether it came of scaling, so that scaling to the same number again is no other goal.
         slots_total: Slots that were elsewhere when it was set.
         set_at: When it was set.
     """
@@ -31,14 +32,15 @@ class SlotGoal:
     goal_id: str
     shards: int
     owners: bytes
+    even: bool
     slots_total: int
     set_at: dt.datetime
 
     @classmethod
-    def of(cls, *, shards: int, owners: bytes, present: bytes) -> SlotGoal:
+    def of(cls, *, shards: int, owners: bytes, present: bytes, even: bool = False) -> SlotGoal:
         """Makes a goal, to be set now; `present` are the owners of now."""
         total = sum(wanted != owner for wanted, owner in zip(owners, present, strict=True))
-        return cls(str(ULID()), shards, owners, total, dt.datetime.now(dt.UTC))
+        return cls(str(ULID()), shards, owners, even, total, dt.datetime.now(dt.UTC))
 
 
 class SlotGoals:
@@ -59,6 +61,7 @@ class SlotGoals:
             "goal_id": goal.goal_id,
             "shards": goal.shards,
             "owners": Binary(goal.owners),
+            "even": goal.even,
             "slots_total": goal.slots_total,
             "set_at": goal.set_at,
         }
@@ -78,4 +81,4 @@ class SlotGoals:
 
 
 def _goal(doc: Mapping[str, Any]) -> SlotGoal:
-    return SlotGoal(doc["goal_id"], doc["shards"], bytes(doc["owners"]), doc["slots_total"], doc["set_at"])
+    return SlotGoal(doc["goal_id"], doc["shards"], bytes(doc["owners"]), doc["even"], doc["slots_total"], doc["set_at"])

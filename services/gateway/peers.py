@@ -18,7 +18,7 @@ from services.common.rpc import connect, from_rpc
 from services.common.slots import from_bitmap
 
 LOOK_SECONDS = 2.0
-DESCRIBE_SECONDS = 60.0
+DESCRIBE_SECONDS = 50.0
 REBUILD_SECONDS = 5.0
 
 

@@ -155,8 +155,10 @@ class Shards:
     async def plan_scale(self, shards: int) -> Plan:
         """Says what would move if there were to be `shards` shards. Raises InvalidArgument."""
         _check_count(shards)
-        table, _ = await self._present()
+        table, goal = await self._present()
         chunks = await self._chunks(table)
+        if goal is not None and goal.even and goal.shards == shards:
+            return _plan(table, shards, goal.owners, chunks)  # on its way already; another plan would only delay it
         return _plan(table, shards, slot_plan.balanced(_coming(table), shards, chunks), chunks)
 
     async def plan_moves(self, targets: Mapping[int, int]) -> Plan:
@@ -170,8 +172,10 @@ class Shards:
         """Sets the goal of `shards` shards that carry alike, in place of any other. Raises InvalidArgument."""
         plan = await self.plan_scale(shards)
 
-        def goal(table: SlotTable, _: SlotGoal | None) -> SlotGoal:
-            return SlotGoal.of(shards=shards, owners=plan.owners, present=table.owners)
+        def goal(table: SlotTable, present: SlotGoal | None) -> SlotGoal:
+            if present is not None and present.even and (present.shards, present.owners) == (shards, plan.owners):
+                return present
+            return SlotGoal.of(shards=shards, owners=plan.owners, present=table.owners, even=True)
 
         await self._set(goal)
         return plan
