@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
 import orjson
 
 FORMAT_VERSION = 1
+
+SUSPICIONS = {
+    "no_speech": "there is hardly any speech in the audio under it",
+    "loop": "the same words over and over, faster or longer than anybody says them",
+    "phantom": "a phrase that speech models are known to invent, where little speaks for it",
+    "echo": "words of the prompt, where little speaks for them",
+}
+"""Why a segment is likely to be an invention of the recognizer. It is kept, left out of captions and of search."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,12 +41,20 @@ class Segment:
     no_speech_probability: float = 0.0
     compression_ratio: float = 0.0
     speaker: str = ""
-    """Who speaks; empty when unknown. Not stored when empty: code of before it knew speakers reads that."""
+    """Who speaks; empty when unknown. What has its default here and below is not stored."""
+    language: str = ""
+    """Language of the text, ISO 639-1; empty where it is that of the slice, or unknown."""
+    speech_share: float | None = None
+    """Share of it that voice activity calls speech, 0 to 1; None when nobody looked."""
+    confidence: float | None = None
+    """How far the words can be trusted, 0 to 1; None when unknown. It orders segments, and is no probability."""
+    suspect: str = ""
+    """Why nobody may have said it (one of `SUSPICIONS`); empty for what is believed."""
 
 
 @dataclass(frozen=True, slots=True)
 class SliceTranscript:
-    """What was said in one slice. `language` is ISO 639-1 and empty where there is no speech."""
+    """What was said in one slice. `language`, of most of the text, is ISO 639-1 and empty where there is no speech."""
 
     video_id: str
     slice_id: str
@@ -66,15 +83,20 @@ class SliceTranscript:
         version = stored.pop("format_version", None)
         if version != FORMAT_VERSION:
             raise ValueError(f"slice transcript of format {version!r}; this code reads {FORMAT_VERSION}")
-        segments = [
-            Segment(**{**segment, "words": [Word(**word) for word in segment["words"]]})
-            for segment in stored.pop("segments")
-        ]
+        segments = [segment_from(segment) for segment in stored.pop("segments")]
         return cls(**stored, segments=segments)
+
+
+_NAMES = frozenset(one.name for one in fields(Segment))
+_DEFAULTS = {"speaker": "", "language": "", "speech_share": None, "confidence": None, "suspect": ""}
+
+
+def segment_from(stored: Mapping[str, Any]) -> Segment:
+    """Reads a segment from plain types; what later code may have added to it is passed over."""
+    known = {name: value for name, value in stored.items() if name in _NAMES}
+    return Segment(**{**known, "words": [Word(**word) for word in stored["words"]]})
 
 
 def _segment_fields(segment: Segment) -> dict[str, Any]:
     shown = {one.name: getattr(segment, one.name) for one in fields(segment)}
-    if not segment.speaker:
-        del shown["speaker"]
-    return shown
+    return {name: value for name, value in shown.items() if name not in _DEFAULTS or value != _DEFAULTS[name]}

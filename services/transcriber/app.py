@@ -14,12 +14,12 @@ from services.common.runner import Service
 from services.common.videos.store import VideoStore
 from services.transcriber.consumer import RecognizerHandler, SlicerHandler
 from services.transcriber.fetcher import Fetcher, FetchLimits
-from services.transcriber.recognizer import WhisperOptions
 from services.transcriber.servicer import TranscriberServicer
 from services.transcriber.settings import Settings
 from services.transcriber.slicer import Slicer, SlicingLimits
 from services.transcriber.transcription import Transcription
 from services.transcriber.turns import Turns
+from services.transcriber.whisper import WhisperOptions
 from services.transcriber.worker import WorkerSpec
 from services.transcriber.worker_pool import PoolLimits, WorkerPool
 

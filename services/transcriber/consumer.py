@@ -20,6 +20,7 @@ from services.common.videos.store import VideoStore
 from services.transcriber import measures
 from services.transcriber.fetcher import Fetcher
 from services.transcriber.problems import MediaProblem
+from services.transcriber.recognizer import Instructions
 from services.transcriber.slicer import AudioSlice, DecoderFailed, Slicer
 from services.transcriber.transcription import recognize
 from services.transcriber.turns import Turns
@@ -179,9 +180,8 @@ class RecognizerHandler:
                 return Reject("ATTEMPTS_EXHAUSTED", message)
             try:
                 async with self._objects.local_copy(slice_audio_key(video_id, slice_id)) as audio:
-                    recognition = await recognize(
-                        lease, audio, part.end_time - part.start_time, language=None, hint=video.metadata.language
-                    )
+                    told = Instructions(hint=video.metadata.language or "")
+                    recognition = await recognize(lease, audio, part.end_time - part.start_time, told)
             except ObjectNotFound:
                 if await self._waiting(video_id, slice_id) is None:
                     return Done()

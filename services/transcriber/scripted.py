@@ -8,12 +8,13 @@ import signal
 import threading
 import zlib
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from services.common.transcript import Segment, Word
 from services.transcriber.pcm import SAMPLE_RATE, Samples
-from services.transcriber.recognizer import Recognition
+from services.transcriber.recognizer import Instructions, Recognition
 
 VOCABULARY = (
     "amber",
@@ -83,7 +84,7 @@ class ScriptedRecognizer:
         """Always `cpu`."""
         return "cpu"
 
-    def recognize(self, samples: Samples, *, language: str | None, hint: str | None) -> Recognition:
+    def recognize(self, samples: Samples, instructions: Instructions) -> Recognition:
         """See `Recognizer`."""
         self._perhaps_misbehave(len(samples) / SAMPLE_RATE)
         threading.Event().wait(self._pause)
@@ -96,7 +97,10 @@ class ScriptedRecognizer:
                 segments.append(_say(self._sentence(len(segments), window), float(first), float(last)))
         if not segments:
             return Recognition("", 0.0, [])
-        return Recognition(language or hint or self._language, 1.0, segments)
+        spoken = instructions.options.language or instructions.hint or self._language
+        language = "en" if instructions.options.task == "translate" else spoken
+        seconds = round(sum(segment.end - segment.start for segment in segments), 3)
+        return Recognition(language, 1.0, [replace(s, language=language) for s in segments], {spoken: seconds})
 
     def _sentence(self, number: int, window: Samples) -> str:
         if self._sentences:

@@ -12,11 +12,12 @@ from ulid import ULID
 
 from services.common.errors import InvalidArgument, MediaUnreadable
 from services.common.objects import ObjectStore
+from services.common.speech import SpeechOptions
 from services.common.transcript import Segment
 from services.transcriber import measures
 from services.transcriber.fetcher import Fetcher
 from services.transcriber.problems import MediaProblem
-from services.transcriber.recognizer import Recognition
+from services.transcriber.recognizer import Instructions, Recognition
 from services.transcriber.slicer import Slicer
 from services.transcriber.worker_pool import Lease, WorkerPool
 
@@ -55,7 +56,7 @@ class Transcription:
         """
         async with self._pool.lease(wait=False) as lease, self._objects.local_copy(checked_key(key)) as path:
             seconds = path.stat().st_size / 4000  # an upper bound: FLAC of speech is well over 4 kB a second
-            recognition = await recognize(lease, path, seconds, language=language, hint=None)
+            recognition = await recognize(lease, path, seconds, _instructions(language))
             yield Transcribed(recognition.segments, recognition.language, lease.name)
 
     async def of_media(self, uri: str, *, language: str | None) -> AsyncGenerator[Transcribed, None]:
@@ -66,7 +67,7 @@ class Transcription:
             NotFound: There is no such object.
             Overloaded: Every worker is busy.
         """
-        hint: str | None = None
+        hint = ""
         try:
             async with (
                 self._media(uri) as path,
@@ -76,10 +77,9 @@ class Transcription:
                 async for cut in slices:
                     # Refused before it begins, but not half-way.
                     async with self._pool.lease(wait=cut.index > 0) as lease:
-                        recognition = await recognize(
-                            lease, cut.path, cut.end - cut.start, language=language, hint=hint
-                        )
-                    hint = hint or recognition.language or None
+                        told = _instructions(language, hint)
+                        recognition = await recognize(lease, cut.path, cut.end - cut.start, told)
+                    hint = hint or recognition.language
                     yield Transcribed(recognition.shifted(cut.start, end=cut.end), recognition.language, lease.name)
         except MediaProblem as problem:
             raise MediaUnreadable(problem.message, reason=problem.reason, field="media_uri") from problem
@@ -99,12 +99,14 @@ class Transcription:
             await self._objects.delete(key)
 
 
-async def recognize(
-    lease: Lease, audio: Path, seconds: float, *, language: str | None, hint: str | None
-) -> Recognition:
+def _instructions(language: str | None, hint: str = "") -> Instructions:
+    return Instructions(options=SpeechOptions(language=language or ""), hint=hint)
+
+
+async def recognize(lease: Lease, audio: Path, seconds: float, instructions: Instructions) -> Recognition:
     """Recognizes with a leased worker, and measures."""
     began = perf_counter()
-    recognition = await lease.recognize(audio, seconds, language=language, hint=hint)
+    recognition = await lease.recognize(audio, seconds, instructions)
     measures.AUDIO_SECONDS.inc(seconds)
     if seconds > 0:
         measures.REAL_TIME_FACTOR.observe((perf_counter() - began) / seconds)

@@ -21,6 +21,7 @@ SILENCE: Final = 0.35
 """A frame below this probability is silence (Silero's `neg_threshold`)."""
 
 _CONTEXT = 64
+_BLOCK = FRAME * 1024
 _INAUDIBLE = 1e-4
 """Peak (-80 dBFS, three steps of 16 bits) under which a frame cannot hold speech that anything could recognize."""
 
@@ -55,6 +56,20 @@ class VoiceActivity:
         self._hidden = np.zeros((1, 1, 128), np.float32)
         self._cell = np.zeros((1, 1, 128), np.float32)
         self._context = np.zeros(_CONTEXT, np.float32)
+
+    def of_whole(self, samples: Samples) -> npt.NDArray[np.float32]:
+        """Gives the probability of speech of each frame of a recording of any length, the last frame filled up.
+
+        Args:
+            samples: Shape (samples,).
+
+        Returns:
+            Shape (frames,), float32 in [0, 1].
+        """
+        self.reset()
+        padded = np.pad(samples, (0, -len(samples) % FRAME))
+        blocks = [self.probabilities(padded[at : at + _BLOCK]) for at in range(0, len(padded), _BLOCK)]
+        return np.concatenate([np.zeros(0, np.float32), *blocks])
 
     def probabilities(self, samples: Samples) -> npt.NDArray[np.float32]:
         """Gives the probability of speech of each frame.

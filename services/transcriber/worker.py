@@ -2,7 +2,8 @@
 
 Run as `python -m services.transcriber.worker` with JSON (`WorkerSpec`) and its parent's process id as arguments.
 It writes lines of JSON: first {"ready": {"name", "device"}} or {"failed": message}; then, for each line
-{"audio": path, "language", "hint"} it reads, {"ok": Recognition} or {"error": message}. Ends when its input does.
+{"audio": path, "options": SpeechOptions, "hint"} it reads, {"ok": Recognition} or {"error": message}. Ends when its
+input does.
 """
 
 from __future__ import annotations
@@ -12,11 +13,14 @@ import os
 import resource
 import signal
 import sys
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import orjson
+
+if TYPE_CHECKING:
+    from services.transcriber.recognizer import Recognizer
 
 _PR_SET_PDEATHSIG = 1
 
@@ -36,8 +40,8 @@ class WorkerSpec:
     memory_bytes: int = 0
 
 
-def make_recognizer(spec: WorkerSpec) -> Any:
-    """Makes the recognizer, a `Recognizer` that also tells its `device`. Raises NotAvailable.
+def make_recognizer(spec: WorkerSpec) -> Recognizer:
+    """Makes the recognizer. Raises NotAvailable.
 
     The place where other kinds are added.
     """
@@ -47,7 +51,7 @@ def make_recognizer(spec: WorkerSpec) -> Any:
         options = dict(spec.options)
         options["misbehave"] = {float(limit): what for limit, what in options.get("misbehave", {}).items()}
         return ScriptedRecognizer(**options)
-    from services.transcriber.recognizer import WhisperOptions, WhisperRecognizer
+    from services.transcriber.whisper import WhisperOptions, WhisperRecognizer
 
     return WhisperRecognizer(WhisperOptions(**spec.options))
 
@@ -70,8 +74,11 @@ def main() -> int:
         out.write(orjson.dumps(what, option=orjson.OPT_SERIALIZE_NUMPY) + b"\n")
         out.flush()
 
-    from services.transcriber.pcm import read_flac
-    from services.transcriber.recognizer import NotAvailable
+    from services.common.speech import SpeechOptions
+    from services.transcriber.honesty import judged
+    from services.transcriber.pcm import SAMPLE_RATE, read_flac
+    from services.transcriber.recognizer import Instructions, NotAvailable
+    from services.transcriber.voice import VoiceActivity
 
     try:
         recognizer = make_recognizer(spec)
@@ -83,7 +90,13 @@ def main() -> int:
         request = orjson.loads(line)
         try:
             samples = read_flac(Path(request["audio"]))
-            recognition = recognizer.recognize(samples, language=request["language"], hint=request["hint"])
+            options = SpeechOptions(**request["options"])
+            recognition = recognizer.recognize(samples, Instructions(options=options, hint=request["hint"]))
+            if recognition.segments:
+                told = f"{options.hotwords} {options.prompt}"
+                voice = VoiceActivity().of_whole(samples)
+                judgement = judged(recognition.segments, voice, seconds=len(samples) / SAMPLE_RATE, prompt=told)
+                recognition = replace(recognition, segments=judgement)
         except MemoryError:
             # The heap may be in pieces: the next slice gets a fresh process.
             tell({"error": "out of memory"})

@@ -16,8 +16,8 @@ import orjson
 import structlog
 
 from services.common.errors import EarmarkError, Overloaded, Unavailable
-from services.common.transcript import Segment, Word
-from services.transcriber.recognizer import Recognition
+from services.common.transcript import segment_from
+from services.transcriber.recognizer import Instructions, Recognition
 from services.transcriber.worker import WorkerSpec
 
 log = structlog.get_logger()
@@ -25,6 +25,7 @@ log = structlog.get_logger()
 _LINE_LIMIT = 64 * 1024 * 1024
 _FIRST_BACKOFF_SECONDS = 0.5
 _LONGEST_BACKOFF_SECONDS = 30.0
+_NOTHING_KNOWN = Instructions()
 
 
 class RecognizerFailed(EarmarkError):
@@ -155,16 +156,13 @@ class Lease:
         """The model."""
         return self._worker.name
 
-    async def recognize(
-        self, audio: Path, seconds: float, *, language: str | None = None, hint: str | None = None
-    ) -> Recognition:
+    async def recognize(self, audio: Path, seconds: float, instructions: Instructions = _NOTHING_KNOWN) -> Recognition:
         """Recognizes a slice.
 
         Args:
             audio: Its FLAC file.
             seconds: Its length, on which the time limit depends.
-            language: The language, when it is known.
-            hint: The language to be expected.
+            instructions: What is known of it.
 
         Raises:
             RecognizerFailed: The worker died, ran out of time, or could not do it.
@@ -173,7 +171,7 @@ class Lease:
         # Until the answer is here: who goes away in the middle leaves a worker that cannot be asked anything else.
         self.sound = False
         try:
-            answer = await self._worker.ask({"audio": str(audio), "language": language, "hint": hint}, limit)
+            answer = await self._worker.ask({"audio": str(audio), **asdict(instructions)}, limit)
         except _Died as death:
             raise RecognizerFailed(f"the recognizer stopped in the middle of a slice ({death})") from death
         if "error" in answer:
@@ -305,5 +303,4 @@ def available_cores() -> int:
 
 
 def _recognition(fields: dict[str, Any]) -> Recognition:
-    segments = [Segment(**{**s, "words": [Word(**w) for w in s["words"]]}) for s in fields["segments"]]
-    return Recognition(fields["language"], fields["language_probability"], segments)
+    return Recognition(**{**fields, "segments": [segment_from(segment) for segment in fields["segments"]]})

@@ -12,8 +12,9 @@ from earmark.local import models
 from services.transcriber.media import MediaReader
 from services.transcriber.pcm import SAMPLE_RATE, Samples
 from services.transcriber.problems import MediaProblem
-from services.transcriber.recognizer import NotAvailable, Recognition, WhisperOptions, WhisperRecognizer
+from services.transcriber.recognizer import Instructions, NotAvailable, Recognition
 from services.transcriber.slicer import Slicer, SlicingLimits
+from services.transcriber.whisper import WhisperOptions, WhisperRecognizer
 from tests.unit.transcriber import recognizer_conformance as conformance
 
 SAMPLES = Path(__file__).resolve().parents[2] / "samples"
@@ -49,7 +50,7 @@ def base(model_paths: models.ModelPaths) -> WhisperRecognizer:
 def test_it_conforms(tiny: WhisperRecognizer) -> None:
     conformance.check_speech(tiny, load(SAMPLES / "how-gps-finds-you.mp4", 35))
     conformance.check_no_speech(tiny)
-    conformance.check_language(tiny, load(SAMPLES / "how-gps-finds-you.mp4", 10))
+    conformance.check_options(tiny, load(SAMPLES / "how-gps-finds-you.mp4", 10))
 
 
 def test_words_stand_where_they_are_said(tiny: WhisperRecognizer) -> None:
@@ -57,8 +58,8 @@ def test_words_stand_where_they_are_said(tiny: WhisperRecognizer) -> None:
     speech = load(SAMPLES / "brewing-better-coffee.mp4", 20)
     noise = np.random.default_rng(0).normal(0, 0.003, 20 * SAMPLE_RATE).astype(np.float32)
     noise[: 10 * SAMPLE_RATE] = 0
-    early = tiny.recognize(speech, language=None, hint=None)
-    late = tiny.recognize(np.concatenate([noise, speech]), language=None, hint=None)
+    early = tiny.recognize(speech, Instructions())
+    late = tiny.recognize(np.concatenate([noise, speech]), Instructions())
     first = [word for segment in early.segments for word in segment.words]
     second = [word for segment in late.segments for word in segment.words]
     # The model may take a word for another one; where it hears the same ones they must stand in the same place.
@@ -77,7 +78,7 @@ def test_no_text_for_noise(tiny: WhisperRecognizer) -> None:
     generator = np.random.default_rng(0)
     for level in (0.002, 0.05, 0.3):
         noise = np.clip(generator.normal(0, level, 20 * SAMPLE_RATE), -1, 1).astype(np.float32)
-        assert tiny.recognize(noise, language=None, hint=None).segments == []
+        assert tiny.recognize(noise, Instructions()).segments == []
 
 
 def test_a_model_that_is_not_there_is_said_in_words(tmp_path: Path) -> None:
@@ -100,7 +101,7 @@ def test_a_model_that_is_not_there_is_said_in_words(tmp_path: Path) -> None:
 def test_speech_of_the_shared_media(
     base: WhisperRecognizer, shared_media: Path, name: str, words: str, language: str
 ) -> None:
-    recognition = base.recognize(load(shared_media / name), language=None, hint=None)
+    recognition = base.recognize(load(shared_media / name), Instructions())
     assert words in said(recognition)
     assert recognition.language == language
 
@@ -109,19 +110,17 @@ def test_speech_of_the_shared_media(
     "name", ["bigbuckbunny_20s_music_no_speech.mp4", "noise_no_speech_8s.wav", "silence_60s_audio_only.mp4"]
 )
 def test_no_text_where_nobody_speaks(base: WhisperRecognizer, shared_media: Path, name: str) -> None:
-    assert base.recognize(load(shared_media / "nasty" / name), language=None, hint=None).segments == []
+    assert base.recognize(load(shared_media / "nasty" / name), Instructions()).segments == []
 
 
 def test_two_languages_in_one_file_are_both_heard(base: WhisperRecognizer, shared_media: Path) -> None:
-    text = said(base.recognize(load(shared_media / "audio/multilingual_en_de.mp3"), language=None, hint=None))
+    text = said(base.recognize(load(shared_media / "audio/multilingual_en_de.mp3"), Instructions()))
     assert "permission is hereby granted free of charge" in text
     assert "das recht die software zu verwenden" in text
 
 
 def test_a_word_after_a_long_pause_has_its_own_time(base: WhisperRecognizer, shared_media: Path) -> None:
-    segments = base.recognize(
-        load(shared_media / "video/talk_auto-editor_example.mp4"), language=None, hint=None
-    ).segments
+    segments = base.recognize(load(shared_media / "video/talk_auto-editor_example.mp4"), Instructions()).segments
     assert plain(segments[-1].text) == "banana"
     assert segments[-1].start == pytest.approx(40, abs=0.5)
 
@@ -163,7 +162,7 @@ async def test_every_nasty_file_ends_in_words(shared_media: Path, name: str) -> 
 def test_the_samples_are_understood(tiny: WhisperRecognizer) -> None:
     timings = json.loads((SAMPLES / "timings.json").read_text())
     assert timings
-    recognition = tiny.recognize(load(SAMPLES / "how-bees-make-honey.mp4"), language=None, hint=None)
+    recognition = tiny.recognize(load(SAMPLES / "how-bees-make-honey.mp4"), Instructions())
     text = said(recognition)
     assert "honey" in text
     assert len(text.split()) > 150

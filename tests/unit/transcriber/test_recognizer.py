@@ -1,13 +1,16 @@
 """The parts of recognition that need no model, and the scripted recognizer."""
 
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from services.common.transcript import Segment, Word
-from services.transcriber.recognizer import LanguageListener, Recognition, _model_name, split_at_gaps
+from services.transcriber.languages import LanguageListener
+from services.transcriber.recognizer import Instructions, Recognition
 from services.transcriber.scripted import ScriptedRecognizer
+from services.transcriber.whisper import _model_name, split_at_gaps
 from tests.unit.transcriber import recognizer_conformance as conformance
 
 
@@ -24,16 +27,16 @@ def loud(seconds: float, seed: int = 0) -> np.ndarray[tuple[int], np.dtype[np.fl
 def test_the_scripted_recognizer_conforms() -> None:
     conformance.check_speech(ScriptedRecognizer(), loud(17))
     conformance.check_no_speech(ScriptedRecognizer())
-    conformance.check_language(ScriptedRecognizer(language="fr"), loud(6))
+    conformance.check_options(ScriptedRecognizer(language="fr"), loud(6))
 
 
 def test_the_script_follows_the_audio() -> None:
     def text(seed: int) -> list[str]:
-        return [s.text for s in ScriptedRecognizer().recognize(loud(12, seed), language=None, hint=None).segments]
+        return [s.text for s in ScriptedRecognizer().recognize(loud(12, seed), Instructions()).segments]
 
     assert len(text(1)) == 3
     assert text(1) != text(2)
-    given = ScriptedRecognizer(["One.", "Two."]).recognize(loud(12), language=None, hint=None)
+    given = ScriptedRecognizer(["One.", "Two."]).recognize(loud(12), Instructions())
     assert [s.text for s in given.segments] == ["One.", "Two.", "One."]
 
 
@@ -51,31 +54,45 @@ def test_a_segment_over_a_long_silence_is_split() -> None:
     assert split_at_gaps(whole) == [whole]
 
 
-def ranked(*languages: tuple[str, float]) -> list[tuple[str, float]]:
-    return list(languages)
+def heard(*languages: tuple[str, float]) -> Callable[[], list[tuple[str, float]]]:
+    return lambda: list(languages)
+
+
+def then(*windows: tuple[str, float]) -> Callable[[], Iterator[list[tuple[str, float]]]]:
+    return lambda: iter([[window] for window in windows])
+
+
+def unasked() -> Iterator[list[tuple[str, float]]]:
+    return pytest.fail("asked")
 
 
 def test_a_known_language_is_not_asked_for() -> None:
-    listener = LanguageListener("de", None)
-    assert listener.hear(lambda: pytest.fail("asked")) == "de"
+    listener = LanguageListener("de", "")
+    assert listener.hear(lambda: pytest.fail("asked"), unasked) == "de"
     assert listener.verdict() == ("de", 1.0)
 
 
 def test_the_hint_is_kept_unless_the_audio_is_clear() -> None:
-    listener = LanguageListener(None, "de")
-    assert listener.hear(lambda: ranked(("nl", 0.6), ("de", 0.3))) == "de"
-    assert listener.hear(lambda: ranked(("en", 0.95), ("de", 0.01))) == "en"
+    listener = LanguageListener("", "de")
+    assert listener.hear(heard(("nl", 0.6), ("de", 0.3)), then(("nl", 0.5))) == "de"
+    assert listener.hear(heard(("en", 0.95), ("de", 0.01)), unasked) == "en"
     # From there on English is what is expected.
-    assert listener.hear(lambda: ranked(("cy", 0.5), ("en", 0.4))) == "en"
+    assert listener.hear(heard(("cy", 0.5), ("en", 0.4)), unasked) == "en"
     assert listener.verdict()[0] == "en"
 
 
 def test_an_unclear_first_window_does_not_decide_for_the_rest() -> None:
-    listener = LanguageListener(None, None)
-    assert listener.hear(lambda: ranked(("la", 0.3), ("it", 0.2))) == "la"
-    assert listener.hear(lambda: ranked(("it", 0.9))) == "it"
-    assert listener.hear(lambda: ranked(("it", 0.99))) == "it"
+    listener = LanguageListener("", "")
+    assert listener.hear(heard(("la", 0.3), ("it", 0.2)), then(("la", 0.4))) == "la"
+    assert listener.hear(heard(("it", 0.9)), unasked) == "it"
+    assert listener.hear(heard(("it", 0.99)), unasked) == "it"
     assert listener.verdict() == ("it", pytest.approx(0.945))
+
+
+def test_an_unclear_first_window_is_decided_by_the_next_clear_one_and_not_by_other_slices() -> None:
+    for hint in ("", "de", "en"):
+        listener = LanguageListener("", hint)
+        assert listener.hear(heard(("la", 0.3), ("it", 0.2)), then(("fr", 0.5), ("it", 0.97), ("de", 0.99))) == "it"
 
 
 @pytest.mark.parametrize(
