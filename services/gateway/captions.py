@@ -10,7 +10,7 @@ import enum
 import re
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from services.common.transcript import Segment, SliceTranscript, Word
@@ -47,6 +47,7 @@ class Cue:
     start: float
     end: float
     lines: list[str]
+    speaker: str = ""
 
 
 def to_json(
@@ -69,10 +70,11 @@ def to_json(
 
 
 def to_vtt(transcripts: Sequence[SliceTranscript], *, language: str | None = None) -> str:
-    """Gives WebVTT (W3C Candidate Recommendation, 2019)."""
+    """Gives WebVTT (W3C Candidate Recommendation, 2019), with a voice tag where the speaker is known."""
     head = "WEBVTT\n" + (f"Language: {language}\n" if language else "")
     cues = (
         f"\n{_clock(cue.start, '.')} --> {_clock(cue.end, '.')}\n"
+        + _voice(cue)
         + "".join(f"{_escape_vtt(line)}\n" for line in cue.lines)
         for cue in cues_of(_segments(transcripts))
     )
@@ -113,8 +115,8 @@ def cues_of(segments: Iterable[Segment]) -> Iterator[Cue]:
                 previous = cue
                 continue
             start = max(cue.start, previous.start + _MIN_CUE_SECONDS)
-            yield Cue(previous.start, min(previous.end, start), previous.lines)
-            previous = Cue(start, max(cue.end, start + _MIN_CUE_SECONDS), cue.lines)
+            yield replace(previous, end=min(previous.end, start))
+            previous = replace(cue, start=start, end=max(cue.end, start + _MIN_CUE_SECONDS))
     if previous is not None:
         yield previous
 
@@ -131,15 +133,15 @@ def _cues_of_segment(segment: Segment) -> Iterator[Cue]:
     for piece in pieces:
         if taken and (piece.end - taken[0].start > CUE_SECONDS or len(_lines(_text([*taken, piece]))) > LINES):
             cut = _best_cut(taken)
-            yield _cue(taken[:cut])
+            yield _cue(taken[:cut], segment.speaker)
             taken = taken[cut:]
         taken.append(piece)
     if taken:
-        yield _cue(taken)
+        yield _cue(taken, segment.speaker)
 
 
-def _cue(words: list[Word]) -> Cue:
-    return Cue(words[0].start, max(words[-1].end, words[0].start + _MIN_CUE_SECONDS), _lines(_text(words)))
+def _cue(words: list[Word], speaker: str) -> Cue:
+    return Cue(words[0].start, max(words[-1].end, words[0].start + _MIN_CUE_SECONDS), _lines(_text(words)), speaker)
 
 
 def _text(words: Sequence[Word]) -> str:
@@ -231,6 +233,10 @@ def _clock(seconds: float, point: str) -> str:
     minutes, milliseconds = divmod(milliseconds, 60_000)
     hours, minutes = divmod(minutes, 60)
     return f"{hours:02d}:{minutes:02d}:{milliseconds // 1000:02d}{point}{milliseconds % 1000:03d}"
+
+
+def _voice(cue: Cue) -> str:
+    return f"<v {_escape_vtt(cue.speaker)}>" if cue.speaker else ""
 
 
 def _escape_vtt(line: str) -> str:

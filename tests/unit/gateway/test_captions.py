@@ -100,6 +100,7 @@ def test_json_has_all_the_recognizer_knew() -> None:
                 "average_log_probability": -0.3,
                 "no_speech_probability": 0.01,
                 "compression_ratio": 1.2,
+                "speaker": "",
             }
         ],
     }
@@ -122,3 +123,9 @@ def test_cues_are_in_order_narrow_and_complete(rows: list[tuple[str, float, floa
     assert all(captions._columns(line) <= captions.LINE_COLUMNS for cue in cues for line in cue.lines)
     letters = re.sub(r"\s", "", "".join(segment.text for segment in segments))
     assert re.sub(r"\s", "", "".join("".join(cue.lines) for cue in cues)) == letters
+
+
+def test_vtt_names_speakers_where_they_are_known() -> None:
+    segments = [Segment(0.0, 2.0, "Hello.", speaker="Ann <3"), Segment(2.0, 4.0, "Hi.")]
+    shown = captions.to_vtt([transcript(*segments)])
+    assert shown.endswith("00:00:00.000 --> 00:00:02.000\n<v Ann &lt;3>Hello.\n\n00:00:02.000 --> 00:00:04.000\nHi.\n")
