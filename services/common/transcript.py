@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 import orjson
@@ -64,6 +64,10 @@ class SliceTranscript:
     language_probability: float
     asr_model: str
     segments: list[Segment]
+
+    def believed(self) -> SliceTranscript:
+        """Gives the transcript without what is suspect."""
+        return replace(self, segments=[segment for segment in self.segments if not segment.suspect])
 
     def to_bytes(self) -> bytes:
         """Gives the stored form: JSON with a format version."""

@@ -1,4 +1,4 @@
-"""What people say of a video: title, collection and tags, checked the same on every way in."""
+"""What people say of a video: title, collection, tags, its speech; checked the same on every way in."""
 
 from __future__ import annotations
 
@@ -7,11 +7,15 @@ import unicodedata
 from collections.abc import Sequence
 
 from services.common.errors import InvalidArgument
+from services.common.speech import SpeechOptions
 
 MAX_TITLE_CHARS = 300
 MAX_COLLECTION_CHARS = 64
 MAX_TAGS = 32
 MAX_TAG_CHARS = 64
+MAX_PROMPT_CHARS = 600
+"""Of a prompt, and of the hotwords: what a recognizer is shown before each window has room for about as much."""
+_LANGUAGE = re.compile(r"[a-z]{2,3}")
 _COLLECTION = re.compile(rf"[A-Za-z0-9._-]{{1,{MAX_COLLECTION_CHARS}}}")
 _UNSHOWN = {"Cc", "Cs", "Zl", "Zp"}
 _SHOWN_CHARS = 80
@@ -87,6 +91,29 @@ def checked_tags(given: Sequence[str]) -> tuple[str, ...]:
             if len(tags) > MAX_TAGS:
                 raise InvalidArgument(f"there are more than {MAX_TAGS} tags; leave some out", field="tags")
     return tuple(tags)
+
+
+def checked_speech(*, language: str = "", prompt: str = "", hotwords: str = "", task: str = "") -> SpeechOptions:
+    """Gives what was said of the speech in a video, in the form to keep.
+
+    Raises:
+        InvalidArgument: The language is no ISO 639 code, the task is unknown, or a text is too long.
+    """
+    code = language.strip().lower()
+    if code and not _LANGUAGE.fullmatch(code):
+        raise InvalidArgument(
+            f"{_shown(language)} is no language; give its ISO 639-1 code, such as 'en', or nothing to have it detected",
+            field="language",
+        )
+    if task not in {"", "transcribe", "translate"}:
+        raise InvalidArgument(f"{_shown(task)} is neither 'transcribe' nor 'translate' (into English)", field="task")
+    texts = {"prompt": one_line(prompt), "hotwords": one_line(hotwords)}
+    for name, text in texts.items():
+        if len(text) > MAX_PROMPT_CHARS:
+            raise InvalidArgument(
+                f"{name} has {len(text)} characters, at most {MAX_PROMPT_CHARS} are of use", field=name
+            )
+    return SpeechOptions(language=code, task="translate" if task == "translate" else "transcribe", **texts)
 
 
 def _shown(text: str) -> str:

@@ -177,12 +177,14 @@ class Library:
         """Does again what failed of a video. Raises VideoNotFound, FailedPrecondition when it has not failed."""
         return await self._videos.retry(_checked(video_id))
 
-    async def transcript(self, video_id: str, form: str) -> Transcript:
+    async def transcript(self, video_id: str, form: str, suspect: str = "") -> Transcript:
         """Gives what was said, as far as it is transcribed.
 
         Args:
             video_id: The video.
             form: json, vtt, srt or txt.
+            suspect: `include` or `exclude` what likely nobody said; when empty json includes it, with the reason, and
+                the others do not.
 
         Raises:
             VideoNotFound: There is no such video.
@@ -193,6 +195,9 @@ class Library:
         except ValueError:
             allowed = ", ".join(CaptionFormat)
             raise InvalidArgument(f"format {form[:32]!r} is not one of {allowed}", field="format") from None
+        if suspect not in {"", "include", "exclude"}:
+            raise InvalidArgument(f"suspect {suspect[:32]!r} is neither include nor exclude", field="suspect")
+        all_of_it = suspect == "include" or (not suspect and chosen is CaptionFormat.JSON)
         video = await self._present(video_id)
         spoken = [part for part in video.slices if part.state in _SPOKEN or video.status in _OVER]
         fetching = asyncio.Semaphore(_FETCHES)
@@ -207,7 +212,7 @@ class Library:
         stored = await asyncio.gather(*(fetch(part.slice_id) for part in spoken))
         found = [data for data in stored if data is not None]
         complete = video.slicing_done and len(found) == len(video.slices)
-        body = await self._reading.run(_written, chosen, video, found, complete)
+        body = await self._reading.run(_written, chosen, video, found, complete, all_of_it)
         return Transcript(body, captions.MEDIA_TYPES[chosen], complete)
 
     async def media(self, video_id: str) -> Media:
@@ -262,8 +267,10 @@ def _position(text: str) -> tuple[dt.datetime, str] | None:
         raise InvalidArgument("the cursor is not one of ours; leave it out to begin again", field="cursor") from None
 
 
-def _written(form: CaptionFormat, video: Video, stored: list[bytes], complete: bool) -> bytes:
+def _written(form: CaptionFormat, video: Video, stored: list[bytes], complete: bool, all_of_it: bool) -> bytes:
     transcripts = [SliceTranscript.from_bytes(data) for data in stored]
+    if not all_of_it:
+        transcripts = [transcript.believed() for transcript in transcripts]
     language = video.metadata.language
     match form:
         case CaptionFormat.JSON:

@@ -20,6 +20,7 @@ from services.common.errors import DeadlineExceeded, InvalidArgument, MediaTooLa
 from services.common.executor import BoundedExecutor
 from services.common.ids import new_video_id
 from services.common.objects import media_key, video_prefix
+from services.common.speech import SpeechOptions
 from services.common.videos.model import Source, Video
 from services.gateway.attributes import checked_collection, checked_tags, checked_title, title_from
 
@@ -55,6 +56,7 @@ class VideoCreator(Protocol):
         source: Source | None = None,
         collection: str = "",
         tags: Sequence[str] = (),
+        speech: SpeechOptions | None = None,
     ) -> Video:
         """Creates a video whose media is stored (`source`) or to be fetched (`url`)."""
         ...
@@ -69,6 +71,7 @@ class Details:
     content_type: str = ""
     collection: str = ""
     tags: Sequence[str] = ()
+    speech: SpeechOptions | None = None
 
     def check(self) -> None:
         """Refuses what is wrong before a byte is read. Raises InvalidArgument."""
@@ -163,6 +166,7 @@ class Uploads:
                 source=source,
                 collection=checked_collection(given.collection),
                 tags=checked_tags(given.tags),
+                speech=given.speech,
             )
         except BaseException:
             # Also when the caller went away: its cancellation must not keep half a video.
@@ -173,7 +177,15 @@ class Uploads:
         with contextlib.suppress(Exception):
             await self._media.delete_prefix(video_prefix(video_id))
 
-    async def from_url(self, url: str, *, title: str = "", collection: str = "", tags: Sequence[str] = ()) -> Video:
+    async def from_url(
+        self,
+        url: str,
+        *,
+        title: str = "",
+        collection: str = "",
+        tags: Sequence[str] = (),
+        speech: SpeechOptions | None = None,
+    ) -> Video:
         """Creates a video whose media is fetched from `url` later.
 
         Raises:
@@ -186,7 +198,7 @@ class Uploads:
         name = clean_filename(unquote(parts.path))
         chosen = given or title_from(posixpath.splitext(name)[0]) or title_from(parts.hostname or "")
         return await self._videos.create(
-            new_video_id(), title=chosen or "untitled", url=url, collection=collection, tags=tags
+            new_video_id(), title=chosen or "untitled", url=url, collection=collection, tags=tags, speech=speech
         )
 
     async def _bounded(self, blocks: AsyncIterable[bytes]) -> AsyncIterator[bytes]:

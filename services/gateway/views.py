@@ -25,6 +25,7 @@ def video(shown: Video) -> Json:
             "uploaded_at": meta.uploaded_at,
             "processed_at": meta.processed_at,
             "language": meta.language,
+            "languages": list(meta.languages),
             "asr_model": meta.asr_model,
             "embedding_model": meta.embedding_model,
             "speaker_count": meta.speaker_count,

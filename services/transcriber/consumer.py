@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+from collections.abc import Mapping
 from contextlib import aclosing
 from time import perf_counter
 
@@ -180,7 +181,7 @@ class RecognizerHandler:
                 return Reject("ATTEMPTS_EXHAUSTED", message)
             try:
                 async with self._objects.local_copy(slice_audio_key(video_id, slice_id)) as audio:
-                    told = Instructions(hint=video.metadata.language or "")
+                    told = Instructions(options=video.speech, hint=video.metadata.language or "")
                     recognition = await recognize(lease, audio, part.end_time - part.start_time, told)
             except ObjectNotFound:
                 if await self._waiting(video_id, slice_id) is None:
@@ -205,21 +206,30 @@ class RecognizerHandler:
             asr_model=model,
             segments=recognition.shifted(part.start_time, end=part.end_time),
         )
-        await self._keep(transcript)
+        await self._keep(transcript, recognition.spoken)
         return Done()
 
-    async def _keep(self, transcript: SliceTranscript) -> None:
+    async def _keep(self, transcript: SliceTranscript, spoken: Mapping[str, float]) -> None:
         video_id, slice_id = transcript.video_id, transcript.slice_id
         key = transcript_key(video_id, slice_id)
         await self._objects.put(key, transcript.to_bytes())
         moved = await self._videos.slice_transcribed(
-            video_id, slice_id, language=transcript.language, asr_model=transcript.asr_model
+            video_id, slice_id, language=transcript.language, asr_model=transcript.asr_model, spoken=spoken
         )
+        suspect = sum(bool(segment.suspect) for segment in transcript.segments)
+        measures.SEGMENTS.inc(len(transcript.segments))
+        measures.SUSPECT_SEGMENTS.inc(suspect)
         if not moved and await self._gone(video_id):
             await self._objects.delete(key)
             log.info("video_gone", video_id=video_id, slice_id=slice_id)
             return
-        log.info("slice_transcribed", video_id=video_id, slice_id=slice_id, segments=len(transcript.segments))
+        log.info(
+            "slice_transcribed",
+            video_id=video_id,
+            slice_id=slice_id,
+            segments=len(transcript.segments),
+            suspect=suspect,
+        )
 
     async def _waiting(self, video_id: str, slice_id: str) -> Video | None:
         """Gives the video if its slice still waits to be transcribed."""

@@ -21,3 +21,5 @@ SLICE_SECONDS = Histogram(
 SLICING_SECONDS = Histogram("earmark_transcriber_slicing_seconds", "Time to cut a whole video.", buckets=WORK_SECONDS)
 FETCHED_BYTES = Counter("earmark_transcriber_fetched_bytes", "Media fetched by URL, in bytes.")
 FAILURES = Counter("earmark_transcriber_failures", "What could not be done, by reason.", ["role", "reason"])
+SEGMENTS = Counter("earmark_transcriber_segments", "Segments recognized.")
+SUSPECT_SEGMENTS = Counter("earmark_transcriber_suspect_segments", "Segments that likely nobody said.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Self
@@ -10,6 +11,8 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 from bson.binary import Binary, BinaryVectorDtype
+
+from services.common.speech import SpeechOptions
 
 FloatVector = npt.NDArray[np.float32]
 SentenceVectors = npt.NDArray[np.int8]
@@ -103,7 +106,7 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class Metadata:
-    """Facts found while processing. `language` is ISO 639-1."""
+    """Facts found while processing. `language` is ISO 639-1: that in which most was said, as far as is known."""
 
     uploaded_at: datetime
     processed_at: datetime | None
@@ -111,6 +114,8 @@ class Metadata:
     asr_model: str | None
     embedding_model: str | None
     speaker_count: int | None
+    languages: tuple[str, ...] = ()
+    """All languages spoken (ISO 639-1), the one spoken longest first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +157,8 @@ class Video:
     tags: tuple[str, ...] = ()
     index_sequence: int = 0
     """Last stream sequence that made some of it searchable; 0 while nothing is."""
+    speech: SpeechOptions = field(default_factory=SpeechOptions)
+    """What the uploader said of the speech in it."""
 
     @property
     def progress(self) -> Progress:
@@ -191,10 +198,11 @@ class Video:
             metadata=Metadata(
                 uploaded_at=meta["uploaded_at"],
                 processed_at=meta.get("processed_at"),
-                language=meta.get("language"),
+                language=next(iter(_languages(meta)), None),
                 asr_model=meta.get("asr_model"),
                 embedding_model=meta.get("embedding_model"),
                 speaker_count=meta.get("speaker_count"),
+                languages=_languages(meta),
             ),
             error=Failure(error["stage"], error["reason"], error["message"], error["at"], error.get("slice_id"))
             if error
@@ -204,7 +212,22 @@ class Video:
             collection=doc.get("collection", ""),
             tags=tuple(doc.get("tags", ())),
             index_sequence=doc.get("index_sequence", 0),
+            speech=SpeechOptions.from_document(doc.get("speech")),
         )
+
+
+_PASSING_SHARE = 0.02
+"""A language in which less of the speech than this was heard is a mistake, or a quotation."""
+
+
+def _languages(metadata: Mapping[str, Any]) -> tuple[str, ...]:
+    spoken: dict[str, float] = metadata.get("spoken") or {}
+    if not spoken:
+        return (metadata["language"],) if metadata.get("language") else ()
+    # Between equals by name, so that it does not depend on which slice was done first.
+    ranked = sorted(spoken, key=lambda code: (-spoken[code], code))
+    total = sum(spoken.values())
+    return tuple(code for code in ranked if code == ranked[0] or spoken[code] >= _PASSING_SHARE * total)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
-from collections.abc import AsyncIterator, Collection, Iterator
+from collections.abc import AsyncIterator, Collection, Iterator, Mapping
 from typing import Any
 
 import structlog
@@ -23,6 +23,7 @@ from earmark.events.v1 import events_pb2 as pb
 from services.common.errors import FailedPrecondition, VideoNotFound
 from services.common.events.bus import EventBus, OwedEvent
 from services.common.ids import slot_of
+from services.common.speech import SpeechOptions
 from services.common.videos.model import (
     NEXT_EVENT,
     ChunkRecord,
@@ -161,12 +162,15 @@ class VideoStore:
         source: Source | None = None,
         collection: str = "",
         tags: Collection[str] = (),
+        speech: SpeechOptions | None = None,
     ) -> Video:
         """Creates a video whose media is stored (`source`) or to be fetched (`url`); owes video.uploaded."""
         now = _now()
         owed = OwedEvent.of("video.uploaded", pb.VideoUploaded(video_id=video_id), video_id)
         doc = _new_document(video_id, now, title=title, url=url, collection=collection, tags=tags, owed=[owed])
         doc["source"] = _source_document(source) if source else None
+        if speech and (told := speech.to_document()):
+            doc["speech"] = told
         await self._videos.insert_one(doc)
         await self._publish(video_id, [owed])
         return Video.from_document(doc)
@@ -265,7 +269,9 @@ class VideoStore:
         """Says that the whole media is cut. `duration` is the media's length in seconds."""
         entries = [{"reason": w.reason, "message": w.message} for w in warnings]
         change = {"$set": {"slicing_done": True, "duration": duration, "warnings": entries}}
-        await self._change(video_id, {"slicing_done": False}, change)
+        # The index filters by duration, and may have all of a short video by now.
+        owed = OwedEvent.of("video.described", pb.VideoDescribed(video_id=video_id), video_id)
+        await self._change(video_id, {"slicing_done": False}, change, [owed])
         await self.settle(video_id)
 
     async def count_attempt(self, video_id: str, slice_id: str) -> int | None:
@@ -276,13 +282,31 @@ class VideoStore:
         part = (await self.get(video_id)).slice(slice_id)
         return part.attempts if part else None
 
-    async def slice_transcribed(self, video_id: str, slice_id: str, *, language: str, asr_model: str) -> bool:
-        """Moves a slice on from cut; owes slice.transcribed. The first language heard becomes the video's.
+    async def slice_transcribed(
+        self,
+        video_id: str,
+        slice_id: str,
+        *,
+        language: str,
+        asr_model: str,
+        spoken: Mapping[str, float] | None = None,
+    ) -> bool:
+        """Moves a slice on from cut; owes slice.transcribed.
 
         False when the slice was moved on before, or the video is gone.
+
+        Args:
+            video_id: The video.
+            slice_id: The slice.
+            language: Language of most of its text (ISO 639-1); empty where nothing was said.
+            asr_model: The recognizer's name.
+            spoken: Seconds of speech in each language, where that is known. The video's language is that in which
+                most was said so far; without it, the first.
         """
         owed = OwedEvent.of("slice.transcribed", pb.SliceTranscribed(video_id=video_id, slice_id=slice_id), video_id)
-        change = {"$set": {"slices.$.state": SliceState.TRANSCRIBED, "metadata.asr_model": asr_model}}
+        change: Document = {"$set": {"slices.$.state": SliceState.TRANSCRIBED, "metadata.asr_model": asr_model}}
+        if spoken:
+            change["$inc"] = {f"metadata.spoken.{code}": seconds for code, seconds in spoken.items()}
         moved = await self._change(video_id, {"slices": _in_state(slice_id, SliceState.CUT)}, change, [owed])
         if moved and language:
             await self._change(video_id, {"metadata.language": None}, {"$set": {"metadata.language": language}})

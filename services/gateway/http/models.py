@@ -42,7 +42,9 @@ class Metadata(_Shape):
     uploaded_at: dt.datetime
     processed_at: dt.datetime | None
     language: str | None = Field(examples=["en"])
-    """ISO 639-1."""
+    """ISO 639-1; the one spoken longest."""
+    languages: list[str]
+    """All that are spoken, the one spoken longest first."""
     asr_model: str | None
     embedding_model: str | None
     speaker_count: int | None
@@ -150,6 +152,14 @@ class NewVideoFromUrl(_Shape):
     """At most 64 letters A-Z a-z, digits, dots, underscores and dashes; empty for none."""
     tags: list[str] = []
     """At most 32 of at most 64 characters."""
+    language: str = ""
+    """ISO 639-1 code of the language spoken; detected when empty."""
+    prompt: str = ""
+    """Text as it might stand before the speech: names and spelling in it are kept to. At most 600 characters."""
+    hotwords: str = ""
+    """Words to be expected, such as names and products; at most 600 characters."""
+    task: str = "transcribe"
+    """transcribe, or translate to have the text in English, whatever is spoken."""
 
 
 class VideoChange(_Shape):
@@ -283,6 +293,14 @@ class Segment(_Shape):
     average_log_probability: float
     no_speech_probability: float
     compression_ratio: float
+    language: str
+    """Of the text, ISO 639-1; empty when unknown."""
+    speech_share: float | None
+    """Share of it that voice activity calls speech; null when nobody looked."""
+    confidence: float | None
+    """How far the words can be trusted, 0 to 1; null when unknown."""
+    suspect: Literal["", "no_speech", "loop", "phantom", "echo"]
+    """Why likely nobody said it; empty for what is believed. Captions and search leave suspect segments out."""
     speaker: str
     """Empty when unknown."""
 

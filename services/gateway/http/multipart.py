@@ -10,7 +10,7 @@ from streaming_form_data.parser import ParseFailedException
 from streaming_form_data.targets import BaseTarget
 
 from services.common.errors import InvalidArgument
-from services.gateway.attributes import checked_collection, checked_tags, checked_title
+from services.gateway.attributes import checked_collection, checked_speech, checked_tags, checked_title
 from services.gateway.uploads import Details
 
 MAX_FIELD_BYTES = 16 * 1024
@@ -67,8 +67,21 @@ class _Text(BaseTarget):  # type: ignore[misc]  # the library has no types
         return self.texts[-1] if self.texts else ""
 
 
+_SPEECH = ("language", "prompt", "hotwords", "task")
+_TEXTS: dict[str, Callable[[list[str]], object]] = {
+    "title": lambda texts: checked_title(texts[-1]),
+    "collection": lambda texts: checked_collection(texts[-1]),
+    "tag": checked_tags,
+    "language": lambda texts: checked_speech(language=texts[-1]),
+    "prompt": lambda texts: checked_speech(prompt=texts[-1]),
+    "hotwords": lambda texts: checked_speech(hotwords=texts[-1]),
+    "task": lambda texts: checked_speech(task=texts[-1]),
+}
+"""The text parts, and what refuses wrong ones."""
+
+
 class UploadForm:
-    """A form with a `file` and perhaps `title`, `collection` and any number of `tag`, in any order.
+    """A form with a `file`, and perhaps a text part for each of `_TEXTS`; `tag` any number of times; in any order.
 
     Parts of other names are passed over.
 
@@ -79,9 +92,7 @@ class UploadForm:
     def __init__(self, request: Request) -> None:
         self._request = request
         self._file = _File()
-        self._title = _Text("title", lambda texts: checked_title(texts[-1]))
-        self._collection = _Text("collection", lambda texts: checked_collection(texts[-1]))
-        self._tags = _Text("tag", checked_tags)
+        self._texts = {name: _Text(name, check) for name, check in _TEXTS.items()}
         try:
             self._parser = StreamingFormDataParser(headers={"Content-Type": request.headers.get("content-type", "")})
         except ParseFailedException:
@@ -89,9 +100,8 @@ class UploadForm:
                 "send it as multipart/form-data with a part named file, as curl -F file=@talk.mp4 does"
             ) from None
         self._parser.register("file", self._file)
-        self._parser.register("title", self._title)
-        self._parser.register("collection", self._collection)
-        self._parser.register("tag", self._tags)
+        for name, text in self._texts.items():
+            self._parser.register(name, text)
 
     async def blocks(self) -> AsyncIterator[bytes]:
         """Gives the file's bytes as they come, then reads the form to its end.
@@ -115,12 +125,14 @@ class UploadForm:
 
     def details(self) -> Details:
         """Gives what the form says of the file, once it is read."""
+        last = {name: text.last for name, text in self._texts.items()}
         return Details(
-            title=self._title.last,
+            title=last["title"],
             filename=self._file.multipart_filename or "",
             content_type=self._file.multipart_content_type or "",
-            collection=self._collection.last,
-            tags=self._tags.texts,
+            collection=last["collection"],
+            tags=self._texts["tag"].texts,
+            speech=checked_speech(**{name: last[name] for name in _SPEECH}),
         )
 
     def _feed(self, data: bytes) -> None:

@@ -11,6 +11,7 @@ from starlette.responses import Response, StreamingResponse
 
 from services.common.videos.model import Video
 from services.gateway import views
+from services.gateway.attributes import checked_speech
 from services.gateway.http import models
 from services.gateway.http.multipart import UploadForm
 from services.gateway.http.respond import NO_STORE, json
@@ -43,6 +44,24 @@ _UPLOAD_BODY: dict[str, Any] = {
                             "type": "array",
                             "items": {"type": "string"},
                             "description": "Once for each tag; at most 32 of at most 64 characters.",
+                        },
+                        "language": {
+                            "type": "string",
+                            "description": "ISO 639-1 code of the language spoken; detected when empty.",
+                        },
+                        "prompt": {
+                            "type": "string",
+                            "description": "Text as it might stand before the speech: names and spelling in it are "
+                            "kept to. At most 600 characters.",
+                        },
+                        "hotwords": {
+                            "type": "string",
+                            "description": "Words to be expected, such as names and products; at most 600 characters.",
+                        },
+                        "task": {
+                            "type": "string",
+                            "enum": ["transcribe", "translate"],
+                            "description": "translate gives the text in English, whatever is spoken.",
                         },
                     },
                 }
@@ -91,7 +110,10 @@ def router(*, library: Library, uploads: Uploads, watcher: Watcher) -> APIRouter
     @routes.post("/videos", status_code=202, responses={202: {"model": models.Video}}, summary="Add a video by URL")
     async def add(new: models.NewVideoFromUrl) -> Response:
         """Accepts an http, https or s3 URL; it is fetched behind the answer."""
-        video = await uploads.from_url(new.url, title=new.title, collection=new.collection, tags=new.tags)
+        speech = checked_speech(language=new.language, prompt=new.prompt, hotwords=new.hotwords, task=new.task)
+        video = await uploads.from_url(
+            new.url, title=new.title, collection=new.collection, tags=new.tags, speech=speech
+        )
         return _accepted(video)
 
     @routes.get("/videos", responses={200: {"model": models.VideoList}}, summary="List videos")
@@ -148,9 +170,16 @@ def router(*, library: Library, uploads: Uploads, watcher: Watcher) -> APIRouter
     async def transcript(
         video_id: str,
         format: Annotated[str, Query(description="json, vtt, srt or txt.")] = "json",  # noqa: A002
+        suspect: Annotated[
+            str,
+            Query(
+                description="include or exclude what likely nobody said; json has it, with the reason, and captions do "
+                "not, unless told."
+            ),
+        ] = "",
     ) -> Response:
         """Gives the transcript as far as there is one, as JSON with word times, as captions, or as text."""
-        found = await library.transcript(video_id, format)
+        found = await library.transcript(video_id, format, suspect)
         headers = {**NO_STORE, "X-Earmark-Complete": str(found.complete).lower()}
         return Response(found.body, headers=headers, media_type=found.media_type)
 
