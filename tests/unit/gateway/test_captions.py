@@ -101,6 +101,10 @@ def test_json_has_all_the_recognizer_knew() -> None:
                 "no_speech_probability": 0.01,
                 "compression_ratio": 1.2,
                 "speaker": "",
+                "language": "",
+                "speech_share": None,
+                "confidence": None,
+                "suspect": "",
             }
         ],
     }
