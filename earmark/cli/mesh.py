@@ -34,10 +34,20 @@ AsrModel = Annotated[
 ]
 
 
-def up(
+def up(  # noqa: PLR0917  (typer reads options off the parameters)
     detach: Annotated[bool, typer.Option("--detach", "-d", help="Return when everything serves.")] = False,
     port: Port = 8080,
     asr_model: AsrModel = None,
+    shards: Annotated[
+        int | None,
+        typer.Option(
+            min=1, max=256, help="Shards of a new index (2); later: `earmark shards scale`.", show_default=False
+        ),
+    ] = None,
+    replicas: Annotated[
+        int | None,
+        typer.Option(min=1, max=8, help="Indexers of each shard. [default: as before, else 1]", show_default=False),
+    ] = None,
     data_dir: common.Data = None,
 ) -> None:
     """Starts the whole mesh on this machine; Ctrl-C ends it.
@@ -49,7 +59,7 @@ def up(
     if running and (running.state == states.SERVING or not detach):
         say_where(running, data)
         return
-    options = mesh_options(port, asr_model)
+    options = mesh_options(port, asr_model, shards=shards, replicas=replicas)
     if detach:
         start_detached(data, options)
     else:
@@ -73,7 +83,9 @@ def down(data_dir: common.Data = None) -> None:
         common.out.print(f"No mesh runs on {data.root}.")
 
 
-def mesh_options(port: int, asr_model: str | None) -> MeshOptions:
+def mesh_options(
+    port: int, asr_model: str | None, *, shards: int | None = None, replicas: int | None = None
+) -> MeshOptions:
     """Options of a mesh.
 
     Ends the command when the packages of the embedded mesh are not installed.
@@ -85,7 +97,8 @@ def mesh_options(port: int, asr_model: str | None) -> MeshOptions:
             f"the embedded mesh needs the package `{error.name}`, which is not installed.\n"
             'Get everything with `pip install "earmark[all]"`; `earmark doctor` says what is missing.'
         )
-    return MeshOptions(port=port, asr=asr_model, embedding=os.environ.get("EARMARK_EMBEDDING_MODEL"))
+    embedding = os.environ.get("EARMARK_EMBEDDING_MODEL")
+    return MeshOptions(port=port, asr=asr_model, embedding=embedding, shards=shards, replicas=replicas)
 
 
 def start_detached(data: DataDir, options: MeshOptions) -> MeshState:

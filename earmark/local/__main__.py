@@ -18,8 +18,16 @@ def main() -> int:
     parser.add_argument("--port", type=int, default=mesh.DEFAULT_PORT)
     parser.add_argument("--asr-model")
     parser.add_argument("--embedding-model")
+    parser.add_argument("--shards", type=int)
+    parser.add_argument("--replicas", type=int)
     given = parser.parse_args()
-    options = mesh.MeshOptions(port=given.port, asr=given.asr_model, embedding=given.embedding_model)
+    options = mesh.MeshOptions(
+        port=given.port,
+        asr=given.asr_model,
+        embedding=given.embedding_model,
+        shards=given.shards,
+        replicas=given.replicas,
+    )
     try:
         asyncio.run(mesh.serve(DataDir.resolve(given.data_dir), options, lambda _: None))
     except (mesh.MeshFailed, AlreadyRunning):

@@ -21,6 +21,7 @@ from earmark.local import state as states
 from earmark.local.logs import LogFile, Record, Sink, last_lines, readable
 from earmark.local.paths import DataDir
 from earmark.local.process import ChildSpec
+from earmark.local.scaling import IndexerScaler
 from earmark.local.state import MeshState
 from earmark.local.supervisor import SUPERVISOR, StartFailed, Supervisor
 
@@ -36,15 +37,24 @@ class MeshOptions:
         port: wanted for the gateway's HTTP; the next free one is taken when something else holds it.
         asr: speech recognition model, see `models.ensure`.
         embedding: embedding model, see `models.ensure`.
+        shards: shards of the index of a new mesh; one that exists keeps what it has.
+        replicas: indexers of each shard; None means as many as before.
     """
 
     port: int = DEFAULT_PORT
     asr: str | None = None
     embedding: str | None = None
+    shards: int | None = None
+    replicas: int | None = None
 
     def arguments(self) -> list[str]:
         """The same as arguments of `python -m earmark.local`."""
-        given = [("--asr-model", self.asr), ("--embedding-model", self.embedding)]
+        given = [
+            ("--asr-model", self.asr),
+            ("--embedding-model", self.embedding),
+            ("--shards", self.shards and str(self.shards)),
+            ("--replicas", self.replicas and str(self.replicas)),
+        ]
         return ["--port", str(self.port), *(part for name, value in given if value for part in (name, value))]
 
 
@@ -93,12 +103,20 @@ async def serve(
             started=states.start_ticks(os.getpid()),
             begun_at=states.now(),
             ports=before.ports,
+            shards=_shards_before(before) or options.shards or services.SHARDS,
+            replicas=options.replicas or before.replicas or services.REPLICAS,
         )
         mesh.save(data)
         try:
-            specs = await _prepare(data, options, mesh, say)
+            wiring, embedded = await _prepare(data, options, mesh, say)
+            servers_needed = tuple(spec.name for spec in embedded)
+            indexers = services.places(mesh.shards, mesh.replicas)
+            specs = [*embedded, *services.table(wiring, servers=servers_needed, indexers=indexers)]
             supervisor = Supervisor(data=data, specs=specs, mesh=mesh, sink=tee)
-            await supervisor.run(lambda: on_serving(mesh) if on_serving else None)
+            scaler = IndexerScaler(
+                data=data, mesh=mesh, wiring=wiring, servers=servers_needed, children=supervisor, say=say
+            )
+            await supervisor.run(lambda: on_serving(mesh) if on_serving else None, beside=scaler.run)
         except (StartFailed, servers.MissingProgram, models.ModelNotInstalled, OSError) as error:
             mesh.state, mesh.problem = states.FAILED, str(error)
             mesh.culprit = SUPERVISOR
@@ -116,12 +134,16 @@ async def serve(
 
 async def _prepare(
     data: DataDir, options: MeshOptions, mesh: MeshState, say: Callable[[str, str], None]
-) -> list[ChildSpec]:
-    """Finds models, ports and servers, writes them into the state, and gives the children to run."""
+) -> tuple[services.Wiring, list[ChildSpec]]:
+    """Finds models, ports and servers, writes them into the state, and gives them with the embedded servers to run."""
     paths = await asyncio.to_thread(_models, data, options)
     http_port = ports.next_free(options.port)
     if http_port != options.port:
         note = f"port {options.port} is taken by {ports.holder(options.port) or 'another program'}: using {http_port}"
+        mesh.notes.append(note)
+        say("warning", note)
+    if options.shards and options.shards != mesh.shards:
+        note = f"the index has {mesh.shards} shards and keeps them; change that with `earmark shards scale`"
         mesh.notes.append(note)
         say("warning", note)
     external = {
@@ -130,7 +152,8 @@ async def _prepare(
         if os.environ.get(variable)
     }
     names = [name for name in (servers.NATS, servers.MONGO) if name not in external]
-    assigned = ports.assign([*names, *services.PORT_NAMES], mesh.ports, taken=[http_port])
+    needed = services.port_names(services.places(mesh.shards, mesh.replicas))
+    assigned = ports.assign([*names, *needed], mesh.ports, taken=[http_port])
     mesh.ports = {**assigned, services.HTTP: http_port}
     embedded: list[ChildSpec] = []
     if servers.NATS in names:
@@ -148,9 +171,15 @@ async def _prepare(
         mongo_url=external.get(servers.MONGO) or servers.mongo_url(assigned[servers.MONGO]),
         object_store_url=os.environ.get("EARMARK_OBJECT_STORE_URL") or data.objects.as_uri(),
         cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
+        shards=mesh.shards,
     )
     mesh.http_url = wiring.http_url
-    return [*embedded, *services.table(wiring, servers=tuple(names))]
+    return wiring, embedded
+
+
+def _shards_before(before: MeshState) -> int:
+    """Shards of the last run, 0 when there was none; one of an older version had them, and only their ports say so."""
+    return before.shards or sum(services.Place.of(name) is not None for name in before.ports)
 
 
 def _models(data: DataDir, options: MeshOptions) -> models.ModelPaths:

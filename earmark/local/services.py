@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
+import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import earmark
 from earmark.local import probes
@@ -16,16 +17,12 @@ from earmark.local.paths import DataDir
 from earmark.local.ports import HOST
 from earmark.local.process import ChildSpec
 
-SHARDS = 2
+SHARDS, REPLICAS = 2, 1
+"""Of the index of a new mesh."""
 TRANSCRIBER, EMBEDDER, GATEWAY = "transcriber", "embedder", "gateway"
-INDEXERS = tuple(f"indexer-{ordinal}" for ordinal in range(SHARDS))
 METRICS = "-metrics"
 HTTP = "gateway-http"
-PORT_NAMES = (
-    *(TRANSCRIBER, TRANSCRIBER + METRICS, EMBEDDER, EMBEDDER + METRICS, GATEWAY),
-    *(name + suffix for name in INDEXERS for suffix in ("", METRICS)),
-)
-"""What needs a port besides the gateway's HTTP."""
+_INDEXER = re.compile(r"indexer-(\d+)(?:\.(\d+))?")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +36,8 @@ class Wiring:
     mongo_url: str
     object_store_url: str
     cores: int
+    shards: int = SHARDS
+    """Shards the slot table gets when there is none yet."""
 
     @property
     def http_url(self) -> str:
@@ -46,12 +45,47 @@ class Wiring:
         return f"http://{HOST}:{self.ports[HTTP]}"
 
 
-def table(wiring: Wiring, *, servers: tuple[str, ...]) -> list[ChildSpec]:
+class Place(NamedTuple):
+    """Where an indexer stands in the index."""
+
+    shard: int
+    replica: int
+
+    @property
+    def child(self) -> str:
+        """Name of the child: `indexer-2`, and `indexer-2.1` for a further replica."""
+        return f"indexer-{self.shard}" + (f".{self.replica}" if self.replica else "")
+
+    @property
+    def port_names(self) -> tuple[str, str]:
+        """What it needs ports for."""
+        return self.child, self.child + METRICS
+
+    @classmethod
+    def of(cls, child: str) -> Place | None:
+        """The place of a child of this name; None when it is no indexer."""
+        match = _INDEXER.fullmatch(child)
+        return cls(int(match[1]), int(match[2] or 0)) if match else None
+
+
+def places(shards: int, replicas: int) -> list[Place]:
+    """The indexers of so many shards with so many replicas."""
+    return [Place(shard, replica) for replica in range(replicas) for shard in range(shards)]
+
+
+def port_names(indexers: Iterable[Place]) -> list[str]:
+    """What needs a port besides the gateway's HTTP."""
+    fixed = [TRANSCRIBER, TRANSCRIBER + METRICS, EMBEDDER, EMBEDDER + METRICS, GATEWAY]
+    return [*fixed, *(name for place in indexers for name in place.port_names)]
+
+
+def table(wiring: Wiring, *, servers: tuple[str, ...], indexers: Iterable[Place]) -> list[ChildSpec]:
     """The services, each after those it needs.
 
     Args:
         wiring: where everything is.
         servers: names of the embedded servers that must answer before any service starts.
+        indexers: the indexers to begin with.
     """
     ports, workers = wiring.ports, _workers(wiring.cores)
     transcriber = _service(
@@ -78,21 +112,6 @@ def table(wiring: Wiring, *, servers: tuple[str, ...]) -> list[ChildSpec]:
         },
         servers,
     )
-    indexers = [
-        _service(
-            wiring,
-            name,
-            "indexer",
-            {
-                "EARMARK_SHARDS": str(SHARDS),
-                "EARMARK_INDEXER_ORDINAL": str(ordinal),
-                "EARMARK_INDEX_DIR": str(wiring.data.indexer(ordinal, 0)),
-                **_threads(1),
-            },
-            servers,
-        )
-        for ordinal, name in enumerate(INDEXERS)
-    ]
     gateway = _service(
         wiring,
         GATEWAY,
@@ -101,7 +120,6 @@ def table(wiring: Wiring, *, servers: tuple[str, ...]) -> list[ChildSpec]:
             "EARMARK_HTTP_HOST": HOST,
             "EARMARK_HTTP_PORT": str(ports[HTTP]),
             "EARMARK_EMBEDDER_TARGET": f"{HOST}:{ports[EMBEDDER]}",
-            "EARMARK_SHARD_TARGETS": json.dumps([[f"{HOST}:{ports[name]}"] for name in INDEXERS]),
             **_threads(1),
             # Uploads arrive in blocks of 256 KiB; by default malloc maps and unmaps each (measured: 3 × slower reads).
             "MALLOC_MMAP_THRESHOLD_": "16777216",
@@ -109,7 +127,20 @@ def table(wiring: Wiring, *, servers: tuple[str, ...]) -> list[ChildSpec]:
         },
         servers,
     )
-    return [transcriber, embedder, *indexers, gateway]
+    return [transcriber, embedder, *(indexer(wiring, place, servers=servers) for place in indexers), gateway]
+
+
+def indexer(wiring: Wiring, place: Place, *, servers: tuple[str, ...]) -> ChildSpec:
+    """One indexer, whose ports `wiring` has."""
+    own = {
+        "EARMARK_SHARDS": str(wiring.shards),
+        "EARMARK_INDEXER_SHARD": str(place.shard),
+        "EARMARK_INDEXER_REPLICA": str(place.replica),
+        "EARMARK_ADVERTISE": f"{HOST}:{wiring.ports[place.child]}",
+        "EARMARK_INDEX_DIR": str(wiring.data.indexer(place.shard, place.replica)),
+        **_threads(1),
+    }
+    return _service(wiring, place.child, "indexer", own, servers)
 
 
 def _service(wiring: Wiring, name: str, module: str, own: Mapping[str, str], needs: tuple[str, ...]) -> ChildSpec:

@@ -50,7 +50,10 @@ class ChildState:
 
 @dataclass(slots=True)
 class MeshState:
-    """The mesh as its supervisor last saw it. `pid` and `started` name the supervisor, as in `ChildState`."""
+    """The mesh as its supervisor last saw it. `pid` and `started` name the supervisor, as in `ChildState`.
+
+    `shards` and `replicas` say how many indexers there are to be; 0 before the first start.
+    """
 
     state: str = STOPPED
     http_url: str = ""
@@ -59,6 +62,8 @@ class MeshState:
     begun_at: float = 0.0
     serving_at: float | None = None
     ports: dict[str, int] = field(default_factory=dict)
+    shards: int = 0
+    replicas: int = 0
     children: list[ChildState] = field(default_factory=list)
     problem: str = ""
     culprit: str = ""

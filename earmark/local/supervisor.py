@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
+from typing import Any
 
 from earmark.local import state as states
 from earmark.local.logs import ChildLog, Record, Sink
@@ -59,8 +60,11 @@ class Supervisor:
         self._states = {spec.name: ChildState(spec.name) for spec in specs}
         self._serving = {spec.name: asyncio.Event() for spec in specs}
         self._stop = asyncio.Event()
+        self._ending = {spec.name: asyncio.Event() for spec in specs}
         self._processes: dict[str, ChildProcess] = {}
         self._logs: dict[str, ChildLog] = {}
+        self._keepers: dict[str, asyncio.Task[None]] = {}
+        self._broken: asyncio.Future[None] | None = None
         mesh.children = list(self._states.values())
 
     def stop(self) -> None:
@@ -69,46 +73,103 @@ class Supervisor:
             for process in self._processes.values():
                 states.kill_group(process.pid)
         self._stop.set()
+        for event in self._ending.values():
+            event.set()
 
-    async def run(self, on_serving: Callable[[], None] | None = None) -> None:
+    def add(self, spec: ChildSpec) -> None:
+        """Starts one more child, and keeps it running as the others. What it needs must be there."""
+        child = ChildState(spec.name)
+        self._specs[spec.name], self._states[spec.name] = spec, child
+        self._serving[spec.name], self._ending[spec.name] = asyncio.Event(), asyncio.Event()
+        self._mesh.children.insert(-1 if self._mesh.children else 0, child)  # the gateway stays last
+        self._begin(spec)
+        self._mesh.save(self._data)
+
+    async def remove(self, name: str) -> None:
+        """Ends a child for good; it must be one that no other needs."""
+        spec, keeper = self._specs[name], self._keepers[name]
+        self._set_child(name, states.STOPPING)
+        self._ending[name].set()
+        while not keeper.done():  # its process may just be starting
+            await self._end(spec)
+            await asyncio.wait({keeper}, timeout=_PROBE_SECONDS)
+        self._mesh.children.remove(self._states[name])
+        self._mesh.save(self._data)
+        for table in (self._specs, self._states, self._serving, self._ending, self._keepers, self._processes):
+            table.pop(name, None)
+        self._logs.pop(name).close()
+
+    async def run(
+        self,
+        on_serving: Callable[[], None] | None = None,
+        *,
+        beside: Callable[[], Awaitable[None]] | None = None,
+    ) -> None:
         """Starts all, and returns when all have ended after `stop` or a signal.
+
+        Args:
+            on_serving: called when all serve.
+            beside: runs from then on until the end; may add and remove children.
 
         Raises:
             StartFailed: the mesh did not come up; what had started is ended again.
         """
         loop = asyncio.get_running_loop()
+        self._broken = loop.create_future()
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             loop.add_signal_handler(number, self.stop)
-        self._logs = {name: ChildLog(name, self._data.log(name), self._take) for name in self._specs}
-        keepers = [asyncio.create_task(self._keep(spec), name=f"keep {name}") for name, spec in self._specs.items()]
+        for spec in self._specs.values():
+            self._begin(spec)
         up = asyncio.create_task(self._until_serving(), name="until serving")
         stopped = asyncio.create_task(self._stop.wait(), name="until stopped")
+        others: list[asyncio.Task[None]] = []
         try:
             self._set_mesh(states.STARTING)
-            await self._first(up, stopped, *keepers)
+            await self._first(up, stopped, self._broken)
             if not self._stop.is_set():
                 self._mesh.serving_at = states.now()
                 self._set_mesh(states.SERVING)
                 if on_serving:
                     on_serving()
-                await self._first(stopped, *keepers)
+                if beside:
+                    others = [asyncio.create_task(_run(beside), name="beside")]
+                await self._first(stopped, self._broken, *others)
         finally:
             self._stop.set()
+            for task in others:
+                task.cancel()
+            await asyncio.gather(*others, return_exceptions=True)
+            for event in self._ending.values():
+                event.set()
             self._set_mesh(states.STOPPING)
             await self._end_all()
-            for task in (up, stopped, *keepers):
-                task.cancel()
-            await asyncio.gather(up, stopped, *keepers, return_exceptions=True)
+            ended: list[asyncio.Future[Any]] = [up, stopped, self._broken, *self._keepers.values()]
+            for one in ended:
+                one.cancel()
+            await asyncio.gather(*ended, return_exceptions=True)
             for log in self._logs.values():
                 log.close()
             for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
                 loop.remove_signal_handler(number)
 
-    async def _first(self, *tasks: asyncio.Task[object] | asyncio.Task[None] | asyncio.Task[bool]) -> None:
+    async def _first(self, *tasks: asyncio.Future[Any]) -> None:
         """Waits until one of the tasks ends, and raises what it raised."""
         done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         for task in done:
             task.result()
+
+    def _begin(self, spec: ChildSpec) -> None:
+        self._logs[spec.name] = ChildLog(spec.name, self._data.log(spec.name), self._take)
+        keeper = asyncio.create_task(self._keep(spec), name=f"keep {spec.name}")
+        keeper.add_done_callback(self._kept)
+        self._keepers[spec.name] = keeper
+
+    def _kept(self, keeper: asyncio.Task[None]) -> None:
+        """Brings what a keeper raised to `run`."""
+        if keeper.cancelled() or self._broken is None or self._broken.done():
+            return
+        if (error := keeper.exception()) is not None:
+            self._broken.set_exception(error)
 
     async def _until_serving(self) -> None:
         try:
@@ -125,10 +186,11 @@ class Supervisor:
         for name in spec.needs:
             await self._serving[name].wait()
         child, delay, failures = self._states[spec.name], _FIRST_DELAY, 0
-        while not self._stop.is_set():
+        ending = self._ending[spec.name]
+        while not ending.is_set():
             begun = asyncio.get_running_loop().time()
             how = await self._run_once(spec)
-            if self._stop.is_set():
+            if ending.is_set():
                 return
             child.restarts += 1
             child.last_exit = how
@@ -141,7 +203,7 @@ class Supervisor:
                 delay = _FIRST_DELAY
             self._say("warning", f"{spec.name} ended with {how}; it starts again in {delay:g} s")
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._stop.wait(), delay)
+                await asyncio.wait_for(ending.wait(), delay)
             delay = min(delay * 2, _LONGEST_DELAY)
 
     async def _run_once(self, spec: ChildSpec) -> str:
@@ -204,3 +266,7 @@ class Supervisor:
 
     def _say(self, level: str, event: str) -> None:
         self._sink(Record(SUPERVISOR, datetime.now(UTC), level, event))
+
+
+async def _run(work: Callable[[], Awaitable[None]]) -> None:
+    await work()

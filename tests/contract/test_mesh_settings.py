@@ -14,16 +14,17 @@ from earmark.local.paths import DataDir
 from earmark.local.process import ChildSpec
 from services.common.settings import CommonSettings
 
+INDEXERS = services.places(2, 2)
 WIRING = services.Wiring(
     data=DataDir(Path("/data")),
     models=ModelPaths(asr="/models/asr", embedding="/models/embedding"),
-    ports={name: 20_000 + number for number, name in enumerate((*services.PORT_NAMES, services.HTTP))},
+    ports={name: 20_000 + number for number, name in enumerate((*services.port_names(INDEXERS), services.HTTP))},
     nats_url="nats://127.0.0.1:1",
     mongo_url="mongodb://127.0.0.1:2",
     object_store_url="file:///data/objects",
     cores=2,
 )
-TABLE = {spec.name: spec for spec in services.table(WIRING, servers=("nats", "mongo"))}
+TABLE = {spec.name: spec for spec in services.table(WIRING, servers=("nats", "mongo"), indexers=INDEXERS)}
 
 
 def settings_class(spec: ChildSpec) -> type[CommonSettings]:
@@ -68,9 +69,20 @@ def test_no_two_children_share_a_port_or_an_index() -> None:
         if spec.environment.get(variable, "0") != "0"
     ]
     assert len(ports) == len(set(ports))
-    indexers = [TABLE[name].environment for name in services.INDEXERS]
-    assert len({indexer["EARMARK_INDEX_DIR"] for indexer in indexers}) == services.SHARDS
-    assert [indexer["EARMARK_INDEXER_ORDINAL"] for indexer in indexers] == ["0", "1"]
+    indexers = [TABLE[place.child].environment for place in INDEXERS]
+    assert len({indexer["EARMARK_INDEX_DIR"] for indexer in indexers}) == len(INDEXERS)
+
+
+def test_indexers_say_who_they_are_and_where(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert [place.child for place in INDEXERS] == ["indexer-0", "indexer-1", "indexer-0.1", "indexer-1.1"]
+    for place in INDEXERS:
+        assert services.Place.of(place.child) == place
+        for variable, value in TABLE[place.child].environment.items():
+            monkeypatch.setenv(variable, value)
+        settings = settings_class(TABLE[place.child])()
+        assert (settings.shard, settings.replica) == place  # type: ignore[attr-defined]
+        assert settings.advertise == f"127.0.0.1:{WIRING.ports[place.child]}"  # type: ignore[attr-defined]
+    assert [services.Place.of(name) for name in ("indexer-0-metrics", "gateway", "indexer-x")] == [None] * 3
 
 
 def test_the_gateway_knows_where_every_other_service_listens(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -78,4 +90,4 @@ def test_the_gateway_knows_where_every_other_service_listens(monkeypatch: pytest
         monkeypatch.setenv(variable, value)
     settings = settings_class(TABLE["gateway"])()
     assert settings.embedder_target == f"127.0.0.1:{WIRING.ports['embedder']}"  # type: ignore[attr-defined]
-    assert settings.shard_targets == [[f"127.0.0.1:{WIRING.ports[name]}"] for name in services.INDEXERS]  # type: ignore[attr-defined]
+    assert settings.shard_targets == [], "the indexers announce themselves"  # type: ignore[attr-defined]

@@ -221,3 +221,49 @@ def _alive(pid: int) -> bool:
     except OSError:
         return False
     return state != "Z"  # a zombie is dead; only nobody has asked how it ended
+
+
+async def test_children_come_and_go_while_it_runs(data: DataDir) -> None:
+    async with running(data, child(data, "a"), child(data, "gateway")) as run:
+        run.supervisor.add(child(data, "late"))
+        await run.serving()
+        assert [one.name for one in run.mesh.children] == ["a", "late", "gateway"]
+        pid = run.pid("late")
+        os.kill(pid, signal.SIGKILL)
+        await eventually(lambda: run.pid("late") not in (0, pid), 10)
+        await run.serving()
+        pid = run.pid("late")
+        await run.supervisor.remove("late")
+        assert states.start_ticks(pid) == 0
+        assert [one.name for one in MeshState.load(data).children] == ["a", "gateway"]
+        run.supervisor.add(child(data, "late"))  # the same name again is another child
+        await run.serving()
+        assert run.mesh.state == states.SERVING
+    assert not any(states.start_ticks(one.pid) for one in run.mesh.children if one.pid)
+
+
+async def test_a_child_that_crashes_at_its_start_can_be_taken_out(data: DataDir) -> None:
+    async with running(data, child(data, "a")) as run:
+        run.supervisor.add(crashing("late"))
+        await eventually(lambda: run.mesh.children[0].restarts > 0, 10)
+        assert run.mesh.state == states.SERVING, "a mesh that serves does not end for one that comes later"
+        await run.supervisor.remove("late")
+        assert [one.name for one in run.mesh.children] == ["a"]
+
+
+async def test_work_beside_the_children_ends_with_them(data: DataDir) -> None:
+    begun, ended = asyncio.Event(), asyncio.Event()
+
+    async def beside() -> None:
+        begun.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.set()
+
+    supervisor = Supervisor(data=data, specs=[child(data, "b")], mesh=MeshState(), sink=lambda _: None)
+    task = asyncio.create_task(supervisor.run(beside=beside))
+    await asyncio.wait_for(begun.wait(), 20)
+    supervisor.stop()
+    await asyncio.wait_for(task, 20)
+    assert ended.is_set()

@@ -154,7 +154,7 @@ class LocalMesh:
         request = shard_pb.SearchShardRequest(vector=bytes(chunk["embedding"])[2:], k=1000)
         request.filter.video_ids.append(video_id)
         found: list[str] = []
-        for name in services.INDEXERS:
+        for name in filter(services.Place.of, self.state.ports):
             with grpc.insecure_channel(f"127.0.0.1:{self.state.ports[name]}") as channel:  # noqa: TID251  (a test's own look)
                 stub = shard_grpc.ShardServiceStub(channel)
                 revision = stub.GetShard(shard_pb.GetShardRequest(), timeout=10).model_revision
