@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from contextlib import suppress
 from dataclasses import asdict
 from itertools import islice
 
@@ -15,7 +16,9 @@ from rich.text import Text
 
 from earmark.cli import common
 from earmark.cli.format import seconds, state
-from earmark.client import Client, ConnectionFailed, EarmarkClientError, Video
+from earmark.cli.shard_views import progress_line
+from earmark.client import ApiError, Client, ConnectionFailed, EarmarkClientError, Video
+from earmark.client.index import IndexStatus
 from earmark.local import state as states
 from earmark.local.paths import DataDir
 from earmark.local.state import MeshState
@@ -34,12 +37,15 @@ def status(as_json: common.AsJson = False, url: common.Url = None, data_dir: com
     if running and running.http_url != address:
         running = None  # another gateway is meant
     videos: list[Video] = []
+    index: IndexStatus | None = None
     problem = ""
     ready = False
     with Client(address) as client:
         try:
             ready = client.is_ready()
             videos = list(islice(client.list(page_size=100), _MOST_VIDEOS))
+            with suppress(ApiError):  # before the first indexer has made the slot table
+                index = client.index.status()
         except EarmarkClientError as error:
             problem = common.explain(error) if isinstance(error, ConnectionFailed) else error.message
     if as_json:
@@ -49,6 +55,7 @@ def status(as_json: common.AsJson = False, url: common.Url = None, data_dir: com
                 "ready": ready,
                 "problem": problem or None,
                 "mesh": asdict(running) if running else None,
+                "index": index.raw if index else None,
                 "videos": dict(Counter(video.status for video in videos)),
                 "unfinished": [video.raw for video in videos if not video.settled],
             }
@@ -60,6 +67,8 @@ def status(as_json: common.AsJson = False, url: common.Url = None, data_dir: com
         if problem:
             common.err.print(f"[red]✗[/] {escape(problem)}", soft_wrap=True)
         else:
+            if index:
+                _say_index(index)
             _say_videos(videos)
     if not ready:
         raise typer.Exit(common.EXIT_UNREACHABLE if not running and problem else common.EXIT_FAILED)
@@ -88,6 +97,18 @@ def _children(mesh: MeshState) -> Table:
             Text(child.trouble or child.last_exit or "-"),
         )
     return table
+
+
+def _say_index(index: IndexStatus) -> None:
+    told = f"Index: {index.shards_total} shards"
+    if index.settled:
+        chunks = sum(max((one.chunk_count or 0 for one in shard.replicas), default=0) for shard in index.shards)
+        common.out.print(f"{told}, {chunks:,} chunks")
+    else:  # what is on the move is held twice
+        common.out.print(f"{told}; on the move: {progress_line(index)}")
+    for replica in index.replicas:
+        if not replica.answers and any(shard.slots for shard in index.shards if shard.shard == replica.shard):
+            common.out.print(f"  [red]✗[/] {replica.name}: {escape(replica.problem)}")
 
 
 def _say_videos(videos: list[Video]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -23,7 +23,15 @@ class StubGateway(ThreadingHTTPServer):
         self.videos: dict[str, dict[str, Any]] = {}
         self.searches: list[dict[str, list[str]]] = []
         self.hits: list[dict[str, Any]] = []
+        self.answers: list[list[dict[str, Any]]] = []
+        """Hits of the next searches; `hits` after them."""
         self.uploads: list[bytes] = []
+        self.index: list[dict[str, Any]] = []
+        """What /shards answers, one after the other; the last again and again. None at all: 404."""
+        self.on_look: Callable[[], None] = lambda: None
+        self.digests: list[dict[str, Any]] = []
+        self.posted: list[tuple[str, Any]] = []
+        self.plan: dict[str, Any] = {}
 
     @property
     def url(self) -> str:
@@ -56,10 +64,17 @@ class _Handler(BaseHTTPRequestHandler):
         match parts.path.strip("/").split("/"):
             case ["readyz"]:
                 self._json(200, {"ready": True})
+            case ["shards"] if self.server.index:
+                self.server.on_look()
+                self._json(200, _next(self.server.index))
+            case ["shards", "digests"]:
+                self._json(200, _next(self.server.digests))
             case ["search"]:
                 asked = parse_qs(parts.query)
                 self.server.searches.append(asked)
-                self._json(200, _answer(asked, self.server.hits))
+                complete = bool(self.server.index)
+                hits = self.server.answers.pop(0) if self.server.answers else self.server.hits
+                self._json(200, _answer(asked, hits, complete=complete))
             case ["videos"]:
                 self._json(200, {"videos": list(self.server.videos.values()), "next_cursor": None})
             case ["videos", video_id, *_] if video_id not in self.server.videos:
@@ -91,6 +106,16 @@ class _Handler(BaseHTTPRequestHandler):
                 self._json(202, self.server.add("failed" if more else "ready", **more))
             case ["videos"]:
                 self._json(202, self.server.add("ready", url=json.loads(body)["url"]))
+            case ["shards", "rebuild"]:
+                self.server.posted.append(("rebuild", json.loads(body)))
+                place = json.loads(body)
+                self._json(202, {"replicas": [{"shard": place["shard"], "replica": place["replica"], "rebuilds": 0}]})
+            case ["shards", "cancel"]:
+                self.server.posted.append(("cancel", json.loads(body)))
+                self._json(202, {"called_off": 3})
+            case ["shards", what]:
+                self.server.posted.append((what, json.loads(body)))
+                self._json(200 if what == "plan" else 202, self.server.plan)
             case ["videos", video_id, "retry"]:
                 self._json(202, {**self.server.videos[video_id], "status": "processing"})
             case _:
@@ -132,7 +157,11 @@ class _Handler(BaseHTTPRequestHandler):
         """Nobody reads it."""
 
 
-def _answer(asked: dict[str, list[str]], hits: list[dict[str, Any]]) -> dict[str, Any]:
+def _next(values: list[dict[str, Any]]) -> dict[str, Any]:
+    return values.pop(0) if len(values) > 1 else values[0]
+
+
+def _answer(asked: dict[str, list[str]], hits: list[dict[str, Any]], *, complete: bool = False) -> dict[str, Any]:
     return {
         "query": asked["q"][0],
         "mode": asked["mode"][0],
@@ -140,11 +169,11 @@ def _answer(asked: dict[str, list[str]], hits: list[dict[str, Any]]) -> dict[str
         "next_cursor": None,
         "coverage": {
             "shards_total": 2,
-            "shards_answered": 1,
-            "complete": False,
+            "shards_answered": 2 if complete else 1,
+            "complete": complete,
             "legs": ["keyword"],
             "embedding_model": None,
-            "missing": [{"shard": 1, "reason": "UNAVAILABLE"}],
+            "missing": [] if complete else [{"shard": 1, "reason": "UNAVAILABLE"}],
         },
         "timing": {"total_ms": 3.5, "embed_ms": 2.0, "shards_ms": 1.0, "fuse_ms": 0.5},
     }
