@@ -12,7 +12,7 @@ import httpx
 from earmark.client import calls
 from earmark.client.errors import EarmarkClientError, Unavailable, from_response, from_transport
 from earmark.client.multipart import FileUpload, Progress
-from earmark.client.results import SearchResult, Transcript, Video, VideoStatus
+from earmark.client.results import Imported, SearchResult, Transcript, TranscriptLine, Video, VideoStatus
 from earmark.client.sse import EventReader
 from earmark.client.watching import Watch
 
@@ -58,13 +58,16 @@ class AsyncClient:
         *,
         title: str = "",
         filename: str = "",
+        collection: str = "",
+        tags: Iterable[str] = (),
         progress: Progress | None = None,
     ) -> Video:
         """Uploads a video or audio file, streamed; see `Client.upload`."""
+        fields = calls.upload_fields(title=title, collection=collection, tags=tags)
         if isinstance(file, str | os.PathLike):
-            body = FileUpload.open(file, title=title, progress=progress)
+            body = FileUpload.open(file, fields=fields, progress=progress)
         else:
-            body = FileUpload(file, filename=filename or "video", title=title, progress=progress)
+            body = FileUpload(file, filename=filename or "video", fields=fields, progress=progress)
         try:
             response = await self._http.post(calls.UPLOAD_PATH, content=aiter(body), headers=body.headers)
         except httpx.TransportError as error:
@@ -73,9 +76,48 @@ class AsyncClient:
             body.close()
         return calls.upload_answer(response, self.base_url)
 
-    async def create_from_url(self, url: str, *, title: str = "") -> Video:
+    async def create_from_url(
+        self, url: str, *, title: str = "", collection: str = "", tags: Iterable[str] = ()
+    ) -> Video:
         """Has the gateway fetch a video from an http(s) or s3 URL."""
-        return await self._send(calls.create_from_url(url, title))
+        return await self._send(calls.create_from_url(url, title, collection, tags))
+
+    async def import_transcript(
+        self,
+        title: str,
+        lines: Iterable[TranscriptLine],
+        *,
+        url: str = "",
+        language: str = "",
+        duration: float | None = None,
+        collection: str = "",
+        tags: Iterable[str] = (),
+        external_id: str = "",
+    ) -> Imported:
+        """Makes a video of a transcript that exists already; see `Client.import_transcript`."""
+        return await self._send(
+            calls.import_transcript(
+                title,
+                lines,
+                url=url,
+                language=language,
+                duration=duration,
+                collection=collection,
+                tags=tags,
+                external_id=external_id,
+            )
+        )
+
+    async def update_video(
+        self,
+        video_id: str,
+        *,
+        title: str | None = None,
+        collection: str | None = None,
+        tags: Iterable[str] | None = None,
+    ) -> Video:
+        """Changes what is given; an empty collection takes the video out of its own, tags replace all it had."""
+        return await self._send(calls.update_video(video_id, title=title, collection=collection, tags=tags))
 
     async def get(self, video_id: str) -> Video:
         """One video."""

@@ -11,7 +11,15 @@ from urllib.parse import quote
 import httpx
 
 from earmark.client.errors import EarmarkClientError, ProtocolError, from_response
-from earmark.client.results import SearchResult, Transcript, Video, VideoPage, VideoStatus
+from earmark.client.results import (
+    Imported,
+    SearchResult,
+    Transcript,
+    TranscriptLine,
+    Video,
+    VideoPage,
+    VideoStatus,
+)
 
 T = TypeVar("T")
 SearchMode = Literal["hybrid", "semantic", "keyword"]
@@ -57,9 +65,51 @@ def upload_answer(response: httpx.Response, base_url: str) -> Video:
 UPLOAD_PATH = "/videos/upload"
 
 
-def create_from_url(url: str, title: str) -> Call[Video]:
+def upload_fields(*, title: str, collection: str, tags: Iterable[str]) -> list[tuple[str, str]]:
+    """The texts of an upload's form."""
+    return [("title", title), ("collection", collection), *(("tag", tag) for tag in tags)]
+
+
+def create_from_url(url: str, title: str, collection: str, tags: Iterable[str]) -> Call[Video]:
     """POST /videos."""
-    return Call("POST", "/videos", _video, body={"url": url, **({"title": title} if title else {})})
+    given = {"url": url, "title": title, "collection": collection, "tags": list(tags)}
+    return Call("POST", "/videos", _video, body={name: value for name, value in given.items() if value})
+
+
+def import_transcript(
+    title: str,
+    lines: Iterable[TranscriptLine],
+    *,
+    url: str,
+    language: str,
+    duration: float | None,
+    collection: str,
+    tags: Iterable[str],
+    external_id: str,
+) -> Call[Imported]:
+    """POST /videos/import."""
+    given = {
+        "title": title,
+        "url": url,
+        "language": language,
+        "duration": duration,
+        "collection": collection,
+        "tags": list(tags),
+        "external_id": external_id,
+        "segments": [line.body() for line in lines],
+    }
+    kept = {name: value for name, value in given.items() if value or name in ("title", "segments")}
+    return Call("POST", "/videos/import", _imported, body=kept)
+
+
+def update_video(
+    video_id: str, *, title: str | None, collection: str | None, tags: Iterable[str] | None
+) -> Call[Video]:
+    """PATCH /videos/{id}."""
+    given = {"title": title, "collection": collection, "tags": None if tags is None else list(tags)}
+    return Call(
+        "PATCH", _path(video_id), _video, body={name: value for name, value in given.items() if value is not None}
+    )
 
 
 def get(video_id: str) -> Call[Video]:
@@ -147,6 +197,10 @@ def is_ready() -> Call[bool]:
 
 def _path(video_id: str) -> str:
     return f"/videos/{quote(video_id, safe='')}"
+
+
+def _imported(response: httpx.Response, base_url: str) -> Imported:
+    return Imported(_video(response, base_url), already_there=response.status_code == httpx.codes.OK)
 
 
 def _video(response: httpx.Response, base_url: str) -> Video:

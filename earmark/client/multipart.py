@@ -6,10 +6,11 @@ import asyncio
 import mimetypes
 import os
 import secrets
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from pathlib import Path
 from typing import IO, Self
 
+Fields = Iterable[tuple[str, str]]
 Progress = Callable[[int, int], None]
 """Called with (bytes of the file sent, bytes in all), first with 0 and last with all."""
 
@@ -18,16 +19,18 @@ _READ_BYTES = 256 * 1024
 
 
 class FileUpload:
-    """One upload of a title and a file; iterate it (plainly or asynchronously) once to get the body.
+    """One upload of a file and a few texts about it; iterate it (plainly or asynchronously) once to get the body.
 
     Args:
         file: readable in binary and seekable; sent from its present position.
         filename: name to give the gateway.
-        title: title of the video; the gateway takes the file's name when empty.
+        fields: names and texts that go before the file; empty texts are left out.
         progress: told after each block.
     """
 
-    def __init__(self, file: IO[bytes], *, filename: str, title: str = "", progress: Progress | None = None) -> None:
+    def __init__(
+        self, file: IO[bytes], *, filename: str, fields: Fields = (), progress: Progress | None = None
+    ) -> None:
         self._file = file
         self._progress = progress
         self._boundary = secrets.token_hex(16)
@@ -35,17 +38,17 @@ class FileUpload:
         self._size = file.seek(0, os.SEEK_END) - start
         file.seek(start)
         content_type = mimetypes.guess_type(filename)[0] or "application/octet-stream"
-        # The title goes first: a gateway that streams knows it before the first byte of the file.
-        self._head = b""
-        if title:
-            self._head = self._part('form-data; name="title"') + title.encode() + b"\r\n"
+        # The texts go first: a gateway that streams refuses a wrong one before the first byte of the file.
+        self._head = b"".join(
+            self._part(f'form-data; name="{name}"') + text.encode() + b"\r\n" for name, text in fields if text
+        )
         self._head += self._part(f'form-data; name="file"; filename="{_quoted(filename)}"', content_type)
         self._tail = f"\r\n--{self._boundary}--\r\n".encode()
 
     @classmethod
-    def open(cls, path: str | os.PathLike[str], *, title: str = "", progress: Progress | None = None) -> Self:
+    def open(cls, path: str | os.PathLike[str], *, fields: Fields = (), progress: Progress | None = None) -> Self:
         """An upload of a file on disk; close it after use."""
-        return cls(Path(path).open("rb"), filename=Path(path).name, title=title, progress=progress)
+        return cls(Path(path).open("rb"), filename=Path(path).name, fields=fields, progress=progress)
 
     @property
     def headers(self) -> dict[str, str]:

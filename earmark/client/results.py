@@ -138,6 +138,8 @@ class Video:
     revision: int
     links: Mapping[str, str]
     raw: Json = field(repr=False, compare=False)
+    collection: str = ""
+    tags: tuple[str, ...] = ()
 
     @classmethod
     def parse(cls, data: Json, base_url: str = "") -> Self:
@@ -156,12 +158,37 @@ class Video:
             revision=data.get("revision") or 0,
             links=absolute_links(data.get("links"), base_url),
             raw=data,
+            collection=data.get("collection") or "",
+            tags=tuple(data.get("tags") or ()),
         )
 
     @property
     def settled(self) -> bool:
         """Whether nothing more happens by itself: ready or failed."""
         return self.status in SETTLED
+
+
+@dataclass(frozen=True, slots=True)
+class Imported:
+    """A video made of a transcript; `already_there` says that it was made before, and that nothing was done."""
+
+    video: Video
+    already_there: bool
+
+
+@dataclass(frozen=True, slots=True)
+class TranscriptLine:
+    """A line of a transcript to import. Times are seconds; `speaker` is empty when unknown."""
+
+    start: float
+    end: float
+    text: str
+    speaker: str = ""
+
+    def body(self) -> dict[str, Any]:
+        """What the gateway takes."""
+        fields = {"start": self.start, "end": self.end, "text": self.text}
+        return {**fields, "speaker": self.speaker} if self.speaker else fields
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,6 +260,7 @@ class Segment:
     end: float
     text: str
     words: tuple[Word, ...]
+    speaker: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -260,6 +288,7 @@ class Transcript:
                     words=tuple(
                         Word(w["start"], w["end"], w["text"], w.get("probability") or 0.0) for w in s.get("words") or ()
                     ),
+                    speaker=s.get("speaker") or "",
                 )
                 for s in data.get("segments") or ()
             ),

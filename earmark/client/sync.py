@@ -13,7 +13,7 @@ from earmark.client import calls
 from earmark.client.errors import EarmarkClientError, Unavailable, from_response, from_transport
 from earmark.client.index import Index
 from earmark.client.multipart import FileUpload, Progress
-from earmark.client.results import SearchResult, Transcript, Video, VideoStatus
+from earmark.client.results import Imported, SearchResult, Transcript, TranscriptLine, Video, VideoStatus
 from earmark.client.sse import EventReader
 from earmark.client.watching import Watch
 
@@ -62,6 +62,8 @@ class Client:
         *,
         title: str = "",
         filename: str = "",
+        collection: str = "",
+        tags: Iterable[str] = (),
         progress: Progress | None = None,
     ) -> Video:
         """Uploads a video or audio file, streamed.
@@ -70,6 +72,8 @@ class Client:
             file: a path, or a file opened in binary mode (then closed after the upload).
             title: title to show; the gateway takes the file's name when empty.
             filename: name to give a file object.
+            collection: the collection it belongs to.
+            tags: its tags.
             progress: called with (bytes sent, bytes in all).
 
         Returns:
@@ -79,10 +83,11 @@ class Client:
             InvalidRequest: the file is empty, too large or not media.
             OSError: the file cannot be read.
         """
+        fields = calls.upload_fields(title=title, collection=collection, tags=tags)
         if isinstance(file, str | os.PathLike):
-            body = FileUpload.open(file, title=title, progress=progress)
+            body = FileUpload.open(file, fields=fields, progress=progress)
         else:
-            body = FileUpload(file, filename=filename or "video", title=title, progress=progress)
+            body = FileUpload(file, filename=filename or "video", fields=fields, progress=progress)
         try:
             response = self._http.post(calls.UPLOAD_PATH, content=iter(body), headers=body.headers)
         except httpx.TransportError as error:
@@ -91,9 +96,60 @@ class Client:
             body.close()
         return calls.upload_answer(response, self.base_url)
 
-    def create_from_url(self, url: str, *, title: str = "") -> Video:
+    def create_from_url(self, url: str, *, title: str = "", collection: str = "", tags: Iterable[str] = ()) -> Video:
         """Has the gateway fetch a video from an http(s) or s3 URL."""
-        return self._send(calls.create_from_url(url, title))
+        return self._send(calls.create_from_url(url, title, collection, tags))
+
+    def import_transcript(
+        self,
+        title: str,
+        lines: Iterable[TranscriptLine],
+        *,
+        url: str = "",
+        language: str = "",
+        duration: float | None = None,
+        collection: str = "",
+        tags: Iterable[str] = (),
+        external_id: str = "",
+    ) -> Imported:
+        """Makes a video, without media, of a transcript that exists already.
+
+        Args:
+            title: title to show.
+            lines: what is said, in order of time.
+            url: where the video can be seen; it is not fetched.
+            language: ISO 639-1.
+            duration: seconds; the end of the last line stands in.
+            collection: the collection it belongs to.
+            tags: its tags.
+            external_id: your own name for it, of which there is at most one video: importing again is harmless.
+
+        Raises:
+            InvalidRequest: something is wrong; `violations` says which segment.
+        """
+        return self._send(
+            calls.import_transcript(
+                title,
+                lines,
+                url=url,
+                language=language,
+                duration=duration,
+                collection=collection,
+                tags=tags,
+                external_id=external_id,
+            )
+        )
+
+    def update_video(
+        self,
+        video_id: str,
+        *,
+        title: str | None = None,
+        collection: str | None = None,
+        tags: Iterable[str] | None = None,
+    ) -> Video:
+        """Changes what is given; an empty collection takes the video out of its own, tags replace all it had."""
+        return self._send(calls.update_video(video_id, title=title, collection=collection, tags=tags))
 
     def get(self, video_id: str) -> Video:
         """One video."""

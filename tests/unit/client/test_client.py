@@ -290,3 +290,44 @@ def test_watch_gives_up_when_its_patience_ends(both: Both) -> None:
     gateway_requests: list[httpx.Request] = []
     with pytest.raises(api.ConnectionFailed):
         both(answer, "watch", "vid_1", patience=0.1)
+
+
+def test_upload_sends_collection_and_each_tag(both: Both) -> None:
+    _, gateway = both(
+        answering(video(), 202), "upload", io.BytesIO(b"x"), filename="x.wav", collection="talks", tags=["a", "ü"]
+    )
+    body = gateway.bodies[0]
+    assert body.count(b'name="tag"') == 2
+    assert b'name="title"' not in body
+    parts = fields(gateway.requests[0], body)
+    assert (parts["collection"][1], parts["tag"][1].decode()) == (b"talks", "ü")
+
+
+def test_add_by_url_sends_only_what_is_given(both: Both) -> None:
+    _, gateway = both(answering(video(), 202), "create_from_url", "https://x/y", tags=["a"])
+    assert json.loads(gateway.bodies[0]) == {"url": "https://x/y", "tags": ["a"]}
+
+
+@pytest.mark.parametrize(("code", "already_there"), [(202, False), (200, True)])
+def test_import_sends_the_lines_and_tells_whether_it_was_there(both: Both, code: int, already_there: bool) -> None:
+    lines = [api.TranscriptLine(0.0, 2.5, "Hello."), api.TranscriptLine(2.5, 3.0, "Hi.", "Ann")]
+    found, gateway = both(
+        answering(video(collection="talks", tags=["a"]), code), "import_transcript", "Talk", lines, duration=9.0
+    )
+    assert (found.video.video_id, found.already_there) == ("vid_1", already_there)
+    assert (found.video.collection, found.video.tags) == ("talks", ("a",))
+    assert gateway.requests[0].url.path == "/videos/import"
+    assert json.loads(gateway.bodies[0]) == {
+        "title": "Talk",
+        "duration": 9.0,
+        "segments": [
+            {"start": 0.0, "end": 2.5, "text": "Hello."},
+            {"start": 2.5, "end": 3.0, "text": "Hi.", "speaker": "Ann"},
+        ],
+    }
+
+
+def test_update_sends_what_changes_and_nothing_else(both: Both) -> None:
+    _, gateway = both(answering(video()), "update_video", "vid_1", collection="", tags=())
+    assert (gateway.requests[0].method, gateway.requests[0].url.path) == ("PATCH", "/videos/vid_1")
+    assert json.loads(gateway.bodies[0]) == {"collection": "", "tags": []}
