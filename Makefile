@@ -72,6 +72,15 @@ type: $(DEV) ## mypy, strict
 bench: $(DEV) ## the mesh against the one-process proof of concept, on the same files
 	$(BIN)/python -m bench $(ARGS)
 
+.PHONY: bench-index
+bench-index: $(DEV) .bench-venv/.ready ## the index against FAISS and other vector indexes, which get a .bench-venv of their own
+	$(BIN)/python -m bench.index $(ARGS)
+
+.bench-venv/.ready: requirements/bench-index.txt
+	$(BIN)/python -m venv .bench-venv
+	.bench-venv/bin/python -m pip install --disable-pip-version-check -qq --requirement $<
+	@touch $@
+
 .PHONY: chromium
 chromium: ## install Debian's Chromium for the page's tests (root; elsewhere see CONTRIBUTING.md)
 	@command -v chromium >/dev/null || { apt-get update -qq && \
