@@ -50,6 +50,7 @@ class Chunk:
         sentence_marks: For each sentence, and within long ones each clause, where it begins: (offset in `text` in
             code points, seconds). The first is (0, start_time); both numbers only grow.
         speaker: Who says it; empty when unknown.
+        language: Of the text, ISO 639-1; empty where it is that of the slice.
     """
 
     text: str
@@ -57,6 +58,7 @@ class Chunk:
     end_time: float
     sentence_marks: list[tuple[int, float]]
     speaker: str = ""
+    language: str = ""
 
     @property
     def sentences(self) -> list[str]:
@@ -68,19 +70,23 @@ class Chunk:
 def chunk_slice(transcript: SliceTranscript, count_tokens: TokenCounter, limits: ChunkLimits) -> list[Chunk]:
     """Cuts a transcript into chunks, in order; none when nothing was said. No word is split or lost.
 
-    A chunk is of one speaker, where speakers are known: it ends where another begins, however short it is.
+    A chunk is of one speaker, where speakers are known, and of one language: it ends where another begins, however
+    short it is. What is suspect is in no chunk: what likely nobody said should be found by nobody, and beside real
+    words it would turn their vector away. It stays in the transcript.
 
     Args:
         transcript: What was said in a slice.
         count_tokens: Counts tokens as the embedding model does.
         limits: How long a chunk is.
     """
-    turns = [list(units) for _, units in itertools.groupby(units_of(transcript.segments), key=_speaker)]
-    sentences = [sentence for units in turns for sentence in sentences_of(units, transcript.language)]
+    turns = [list(units) for _, units in itertools.groupby(units_of(transcript.believed().segments), key=_voice)]
+    sentences = [
+        sentence for units in turns for sentence in sentences_of(units, units[0].language or transcript.language)
+    ]
     # All at once, since counting tokens has a price for each call; then turn by turn.
     fragments = _fragments(sentences, count_tokens, limits)
     chunks: list[Chunk] = []
-    for _, turn in itertools.groupby(fragments, key=lambda fragment: _speaker(fragment.units[0])):
+    for _, turn in itertools.groupby(fragments, key=lambda fragment: _voice(fragment.units[0])):
         groups = _pack(list(turn), limits)
         if limits.overlap_sentences:
             groups = _overlap(groups, limits)
@@ -88,8 +94,8 @@ def chunk_slice(transcript: SliceTranscript, count_tokens: TokenCounter, limits:
     return chunks
 
 
-def _speaker(unit: Unit) -> str:
-    return unit.speaker
+def _voice(unit: Unit) -> tuple[str, str]:
+    return unit.speaker, unit.language
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,7 +230,8 @@ def _chunk(fragments: list[_Fragment]) -> Chunk:
             length += len(unit.text) + (1 if units and unit.spaced else 0)
             units.append(unit)
     start = round(units[0].start, 3)
-    return Chunk(join(units), start, round(max(unit.end for unit in units), 3), _growing(marks), units[0].speaker)
+    end = round(max(unit.end for unit in units), 3)
+    return Chunk(join(units), start, end, _growing(marks), units[0].speaker, units[0].language)
 
 
 def _growing(marks: list[tuple[int, float]]) -> list[tuple[int, float]]:

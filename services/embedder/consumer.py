@@ -125,7 +125,7 @@ def _records(
             end_time=chunk.end_time,
             embedding=vector,
             sentence_marks=chunk.sentence_marks,
-            language=transcript.language,
+            language=chunk.language or transcript.language,
             sentence_vectors=quantized(np.stack([next(of_sentences) for _ in chunk.sentence_marks])),
             speaker=chunk.speaker,
         )

@@ -38,6 +38,7 @@ class Unit:
         spaced: Whether a space stands before it when it follows another unit.
         opens_segment: Whether it is the first of a recognizer's segment.
         speaker: Who says it; empty when unknown.
+        language: Of the text; empty where it is that of the slice.
     """
 
     text: str
@@ -46,6 +47,7 @@ class Unit:
     spaced: bool
     opens_segment: bool
     speaker: str = ""
+    language: str = ""
 
 
 def join(units: Iterable[Unit]) -> str:
@@ -76,7 +78,7 @@ def units_of(segments: Sequence[Segment]) -> list[Unit]:
                 spaced = bool(units) and not (_is_spaceless(units[-1].text[-1]) and _is_spaceless(text[0]))
             else:
                 spaced = text[start - 1] == " "
-            units.append(Unit(text[start:end], begin, finish, spaced, opens, segment.speaker))
+            units.append(Unit(text[start:end], begin, finish, spaced, opens, segment.speaker, segment.language))
             # Overlapping speakers make a word start before its predecessor ends; only starts must not run backwards.
             clock, opens = begin, False
     return units

@@ -3,6 +3,7 @@
 import itertools
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -310,3 +311,26 @@ def test_overlap_never_repeats_another_speaker() -> None:
     segments = [said("Ann" if n % 2 else "Bob", sentence(n), n * 4.0, n * 4.0 + 4.0) for n in range(10)]
     chunks = cut(segments, ChunkLimits(overlap_sentences=2))
     assert [chunk.text for chunk in chunks] == [segment.text for segment in segments]
+
+
+def test_what_likely_nobody_said_is_in_no_chunk() -> None:
+    segments = [
+        spoken("The bread rises.", start=0),
+        replace(spoken("Thanks for watching!", start=3), suspect="phantom"),
+        spoken("Then it is baked.", start=9),
+    ]
+    assert [chunk.text for chunk in cut(segments)] == ["The bread rises. Then it is baked."]
+    assert cut(segments[1:2]) == []
+
+
+def test_a_chunk_is_of_one_language() -> None:
+    segments = [
+        replace(spoken("The bread rises. It is warm.", start=0), language="en"),
+        replace(spoken("Dann wird es gebacken.", start=5), language="de"),
+        replace(spoken("Fertig.", start=9), language="de"),
+    ]
+    chunks = cut(segments)
+    assert [(chunk.language, chunk.text) for chunk in chunks] == [
+        ("en", "The bread rises. It is warm."),
+        ("de", "Dann wird es gebacken. Fertig."),
+    ]
