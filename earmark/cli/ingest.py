@@ -17,9 +17,11 @@ from earmark.cli.media import NoSuchSource, Source, sources
 from earmark.client import AsyncClient
 
 
-def ingest(
+def ingest(  # noqa: PLR0917  (typer reads options off the parameters)
     what: Annotated[list[str], typer.Argument(metavar="PATH|URL…", help="Files, folders (searched deeply), URLs.")],
     title: Annotated[str, typer.Option(help="Title of the video, when there is just one.")] = "",
+    collection: Annotated[str, typer.Option(help="The collection they belong to.")] = "",
+    tag: Annotated[list[str] | None, typer.Option(help="A tag for all of them; may be given often.")] = None,
     wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Wait until the videos are searchable.")] = True,
     url: common.Url = None,
     data_dir: common.Data = None,
@@ -36,6 +38,7 @@ def ingest(
         common.fail(f"--title is for one video; these are {len(wanted)}.", code=2)
     if title:
         wanted = [replace(wanted[0], title=title)]
+    wanted = [replace(source, collection=collection, tags=tuple(tag or ())) for source in wanted]
     outcomes = ingest_with_view(common.gateway_url(url, data_dir), wanted, wait=wait)
     bad = [outcome for outcome in outcomes if not outcome.well]
     for outcome in outcomes:

@@ -87,10 +87,16 @@ async def _ingest(client: AsyncClient, source: Source, view: View, *, wait: bool
     try:
         if source.path is not None:
             video = await client.upload(
-                source.path, title=source.title, progress=lambda sent, total: view.uploading(source, sent, total)
+                source.path,
+                title=source.title,
+                collection=source.collection,
+                tags=source.tags,
+                progress=lambda sent, total: view.uploading(source, sent, total),
             )
         else:
-            video = await client.create_from_url(source.url, title=source.title)
+            video = await client.create_from_url(
+                source.url, title=source.title, collection=source.collection, tags=source.tags
+            )
     except ConnectionFailed:
         raise
     except EarmarkClientError as error:

@@ -20,6 +20,8 @@ class Source:
     path: Path | None = None
     url: str = ""
     title: str = ""
+    collection: str = ""
+    tags: tuple[str, ...] = ()
 
 
 class NoSuchSource(Exception):

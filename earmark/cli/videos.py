@@ -1,4 +1,4 @@
-"""`earmark ls`, `show`, `transcript`, `retry` and `rm`."""
+"""`earmark ls`, `show`, `transcript`, `edit`, `retry` and `rm`."""
 
 from __future__ import annotations
 
@@ -112,6 +112,31 @@ def transcript(
         print(text, end="")
 
 
+def edit(  # noqa: PLR0917  (typer reads options off the parameters)
+    video_id: common.VideoId,
+    title: Annotated[str | None, typer.Option(help="New title.")] = None,
+    collection: Annotated[
+        str | None, typer.Option(help="New collection; an empty one takes the video out of its own.")
+    ] = None,
+    tag: Annotated[
+        list[str] | None, typer.Option(help="New tags, in place of all it had; an empty one takes all away.")
+    ] = None,
+    as_json: common.AsJson = False,
+    url: common.Url = None,
+    data_dir: common.Data = None,
+) -> None:
+    """Changes title, collection or tags of a video; what is not named stays."""
+    if title is None and collection is None and tag is None:
+        common.fail("Nothing is to change: give --title, --collection or --tag.", code=2)
+    tags = None if tag is None else [one for one in tag if one.strip()]
+    with common.connected(url, data_dir) as client:
+        video = client.update_video(video_id, title=title, collection=collection, tags=tags)
+    if as_json:
+        common.print_json(video.raw)
+        return
+    common.out.print(_facts(video))
+
+
 def retry(video_id: common.VideoId, url: common.Url = None, data_dir: common.Data = None) -> None:
     """Does once more what failed of a video, and only that."""
     with common.connected(url, data_dir) as client:
@@ -170,9 +195,11 @@ def _facts(video: Video) -> Table:
         "title": Text(video.title, style="bold"),
         "state": _state(video),
         "length": clock(video.duration),
-        "file": Text(f"{source.filename or '-'}, {size(source.bytes)}, {source.content_type or '-'}"),
-        "sha256": source.sha256 or "-",
+        "file": _file(video),
+        "sha256": source.sha256 or "",
         "from": Text(video.url) if video.url else "",
+        "collection": Text(video.collection),
+        "tags": Text(", ".join(video.tags)),
         "language": meta.language or "-",
         "models": f"{meta.asr_model or '-'}, {meta.embedding_model or '-'}",
         "uploaded": meta.uploaded_at.astimezone().strftime("%Y-%m-%d %H:%M:%S") if meta.uploaded_at else "-",
@@ -183,6 +210,13 @@ def _facts(video: Video) -> Table:
         if value:
             table.add_row(name, value)
     return table
+
+
+def _file(video: Video) -> Text:
+    source = video.source
+    if "media" not in video.links and source.bytes is None:
+        return Text("none: made of a transcript, there is nothing to play")
+    return Text(f"{source.filename or '-'}, {size(source.bytes)}, {source.content_type or '-'}")
 
 
 def _slices(status: VideoStatus) -> Table:

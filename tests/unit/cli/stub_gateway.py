@@ -20,12 +20,16 @@ class StubGateway(ThreadingHTTPServer):
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
+        self.lock = threading.Lock()
         self.videos: dict[str, dict[str, Any]] = {}
         self.searches: list[dict[str, list[str]]] = []
         self.hits: list[dict[str, Any]] = []
         self.answers: list[list[dict[str, Any]]] = []
         """Hits of the next searches; `hits` after them."""
         self.uploads: list[bytes] = []
+        self.imports: list[dict[str, Any]] = []
+        self.busy = 0
+        """Imports that are refused as too many, before one is taken."""
         self.index: list[dict[str, Any]] = []
         """What /shards answers, one after the other; the last again and again. None at all: 404."""
         self.on_look: Callable[[], None] = lambda: None
@@ -106,6 +110,8 @@ class _Handler(BaseHTTPRequestHandler):
                 self._json(202, self.server.add("failed" if more else "ready", **more))
             case ["videos"]:
                 self._json(202, self.server.add("ready", url=json.loads(body)["url"]))
+            case ["videos", "import"]:
+                self._import(json.loads(body))
             case ["shards", "rebuild"]:
                 self.server.posted.append(("rebuild", json.loads(body)))
                 place = json.loads(body)
@@ -121,9 +127,30 @@ class _Handler(BaseHTTPRequestHandler):
             case _:
                 self._missing()
 
+    def do_PATCH(self) -> None:
+        video_id = self.path.rpartition("/")[2]
+        change = json.loads(self.rfile.read(int(self.headers.get("content-length") or 0)))
+        self.server.videos[video_id].update(change)
+        self._json(200, self.server.videos[video_id])
+
     def do_DELETE(self) -> None:
         video_id = self.path.rpartition("/")[2]
         self._json(202, {**self.server.videos.pop(video_id), "status": "deleting"})
+
+    def _import(self, body: dict[str, Any]) -> None:
+        with self.server.lock:
+            if self.server.busy:
+                self.server.busy -= 1
+                self._error(429, "RESOURCE_EXHAUSTED", "OVERLOADED", "Too many imports.")
+                return
+            self.server.imports.append(body)
+            if not body["segments"]:
+                self._error(400, "INVALID_ARGUMENT", "INVALID_ARGUMENT", "The transcript is empty.")
+                return
+            key = body.get("external_id")
+            there = next((one for one in self.server.videos.values() if key and one.get("external_id") == key), None)
+            made = there or self.server.add("ready", title=body["title"], external_id=key, duration=60.0)
+        self._json(200 if there else 202, made)
 
     def _status(self, video_id: str) -> dict[str, Any]:
         whole = self.server.videos[video_id]

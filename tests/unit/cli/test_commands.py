@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from rich.console import Console
 
-from earmark import cli
-from earmark.cli import common
 from earmark.local.paths import DataDir
 from earmark.local.state import MeshState
 from tests.support import free_port
-from tests.unit.cli.stub_gateway import StubGateway, stub_gateway
+from tests.unit.cli.stub_gateway import StubGateway
 
 HIT = {
     "video_id": "vid_1",
@@ -32,34 +29,6 @@ HIT = {
     "links": {"page": "/v/vid_1?t=83"},
     "more": [],
 }
-
-
-@pytest.fixture
-def gateway() -> Iterator[StubGateway]:
-    with stub_gateway() as server:
-        yield server
-
-
-@pytest.fixture
-def earmark(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
-) -> Callable[..., tuple[int, str, str]]:
-    """Runs the command; gives its exit code and what it wrote to both outputs."""
-    monkeypatch.setenv("EARMARK_DATA_DIR", str(tmp_path / "data"))
-    monkeypatch.delenv("EARMARK_URL", raising=False)
-
-    def run(*arguments: str, gateway: StubGateway | None = None) -> tuple[int, str, str]:
-        if gateway:
-            monkeypatch.setenv("EARMARK_URL", gateway.url)
-        monkeypatch.setattr("sys.argv", ["earmark", *arguments])
-        for name, to_stderr in (("out", False), ("err", True)):
-            monkeypatch.setattr(common, name, Console(stderr=to_stderr, highlight=False, width=200))
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        captured = capsys.readouterr()
-        return int(ended.value.code or 0), captured.out, captured.err
-
-    return run
 
 
 Earmark = Callable[..., tuple[int, str, str]]
