@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import itertools
 import re
+import string
 import unicodedata
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import regex
@@ -42,6 +44,14 @@ _TOKEN: Final = regex.compile(
 )
 # Most text is ASCII once folded, and the standard library's engine reads that four times as fast.
 _ASCII_TOKEN: Final = re.compile(rf"{_NUMBER}|{_ACRONYM}|{_CODE}|(?P<word>\w+(?:'\w+)*)", re.ASCII)
+# What makes more, or less, of a word written between spaces than its letters and digits. Where none of these is, the
+# terms are the runs of letters and digits.
+_ODD: Final = re.compile(r"'(?=\w)|\.(?=\w)|,(?=\w)|_|\+\+|#", re.ASCII)
+_ODD_OR_NOT_ASCII: Final = re.compile(rf"{_ODD.pattern}|[^\x00-\x7f]", re.ASCII)
+_LETTERS_AND_DIGITS: Final = bytes(
+    ord(chr(byte).lower()) if chr(byte) in string.ascii_letters + string.digits else ord(" ") for byte in range(256)
+)
+_ODD_WORDS_KEPT: Final = 1 << 16
 _APOSTROPHES: Final = regex.compile(r"['’ʼ]")
 _LONGEST: Final = 128  # code points of a word that count
 _CHARACTER: Final = regex.compile(r"\P{M}\p{M}*")
@@ -96,6 +106,58 @@ def document_terms(text: str) -> list[Term]:
             first = position - len(pieces)
             terms += [Term(a + b, first + i) for i, (a, b) in enumerate(itertools.pairwise(pieces))]
     return terms
+
+
+def document_words(text: str) -> str | None:
+    """Gives the terms of a text with spaces between, or None where terms share a place (scripts without spaces).
+
+    The same terms as `document_terms`, which takes 375 µs for half a minute of speech; this takes 22. No term reaches
+    over a space, so only the words that hold an odd sign are looked at one by one, and their terms are remembered.
+    """
+    if _has_long_word(text):
+        return _spaced_terms(text)
+    done: list[str] = []
+    end = 0
+    for match in (_ODD if text.isascii() else _ODD_OR_NOT_ASCII).finditer(text):
+        at = match.start()
+        if at < end:
+            continue
+        start = max(end, text.rfind(" ", end, at) + 1)
+        done.append(_plain_words(text[end:start]))
+        end = text.find(" ", at)
+        if end < 0:
+            end = len(text)
+        terms = _odd_word(text[start:end])
+        if terms is None:
+            return None
+        done.append(terms)
+    done.append(_plain_words(text[end:]))
+    return " ".join(done)
+
+
+def _has_long_word(text: str) -> bool:
+    """Says whether a word might be longer than counts: such a one covers one of these stretches whole."""
+    step = _LONGEST // 2
+    for at in range(0, len(text) - step, step):  # noqa: SIM110 (`any` would take four times as long)
+        if text.find(" ", at, at + step) < 0:
+            return True
+    return False
+
+
+def _plain_words(text: str) -> str:
+    return text.encode("ascii").translate(_LETTERS_AND_DIGITS).decode("ascii")
+
+
+def _spaced_terms(text: str) -> str | None:
+    terms: list[str] = []
+    for pieces, unspaced in _pieces(fold(text)):
+        if unspaced:
+            return None
+        terms += pieces
+    return " ".join(terms)
+
+
+_odd_word: Final = lru_cache(_ODD_WORDS_KEPT)(_spaced_terms)
 
 
 def parse_question(text: str) -> Question:
