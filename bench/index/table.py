@@ -11,6 +11,8 @@ FILTERS = [f"{share:.1%}" for share in SHARES]
 RATIOS = {
     "p50": "one p50 ms",
     "p99": "one p99 ms",
+    "CPU, 1": "one CPU ms",
+    "CPU, 32": "many CPU ms",
     "QPS, 1": "one QPS",
     "QPS, 32": "many QPS",
     "memory": "resident bytes",
@@ -23,6 +25,8 @@ SEARCH = {
     "recall@10": ("one recall", ".4f"),
     "p50 ms": ("one p50 ms", ".3f"),
     "p99 ms": ("one p99 ms", ".3f"),
+    "CPU ms, 1": ("one CPU ms", ".3f"),
+    "CPU ms, 32": ("many CPU ms", ".3f"),
     "QPS, 1": ("one QPS", ",.0f"),
     "QPS, 32": ("many QPS", ",.0f"),
 }
