@@ -197,7 +197,7 @@ class ShardedIndex:
                 for number, (shard, messages) in enumerate(zip(self._shards, self._messages, strict=True))
             ]
             words = highlight.Query(question.text, language=LANGUAGE)
-            return [moment(hit, words) for hit in fuse(answers, semantic_floor=self._floor)[:10]]
+            return [moment(hit, words) for hit in fuse(answers, semantic_floor=self._floor).hits[:10]]
 
         return search
 

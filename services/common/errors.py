@@ -22,6 +22,9 @@ HTTP_STATUS: dict[str, int] = {
 }
 """HTTP status of each gRPC status used, after google.rpc.Code's own mapping."""
 
+HTTP_STATUS_OF_REASON: dict[str, int] = {"MEDIA_TOO_LARGE": 413, "IMPORT_TOO_LARGE": 413, "MODEL_MISMATCH": 409}
+"""HTTP status of reasons that HTTP has a better one for."""
+
 
 class EarmarkError(Exception):
     """Something went wrong that the caller can be told about.
@@ -59,10 +62,8 @@ class EarmarkError(Exception):
 
     @property
     def http_status(self) -> int:
-        """HTTP status that stands for `code`; a refused body size is 413, everything else is in the table."""
-        if self.reason in {"MEDIA_TOO_LARGE", "IMPORT_TOO_LARGE"}:
-            return 413
-        return HTTP_STATUS.get(self.code, 500)
+        """HTTP status that stands for `reason` where that is more exact, else for `code`."""
+        return HTTP_STATUS_OF_REASON.get(self.reason) or HTTP_STATUS.get(self.code, 500)
 
 
 class InvalidArgument(EarmarkError):

@@ -22,9 +22,9 @@ from services.common.slot_goal import SlotGoals
 from services.common.slots import SlotTables
 from services.common.videos.store import VideoStore
 from services.common.videos.sweeper import Sweeper
-from services.gateway.clients import GrpcEmbedder, GrpcShard, watch_health
+from services.gateway.clients import GrpcEmbedder, GrpcShard, watch_replicas
 from services.gateway.consumer import Cleaner, Undertaker
-from services.gateway.directory import StaticDirectory
+from services.gateway.directory import RegistryDirectory, ShardDirectory, StaticDirectory
 from services.gateway.fanout import Fanout
 from services.gateway.http import api
 from services.gateway.http.health import Check, State
@@ -33,6 +33,7 @@ from services.gateway.imports import Imports
 from services.gateway.library import Library
 from services.gateway.peers import GrpcPeers
 from services.gateway.rebalance import Rebalancer
+from services.gateway.routing import Routes, keep_up
 from services.gateway.search import Searcher
 from services.gateway.servicer import SearchServicer, VideoServicer
 from services.gateway.settings import Settings
@@ -56,16 +57,30 @@ async def build(settings: Settings, stack: AsyncExitStack) -> Service:
 
     embedder = GrpcEmbedder.connect(settings.embedder_target)
     stack.push_async_callback(embedder.close)
-    shards = [[GrpcShard.connect(target) for target in row] for row in settings.shard_targets]
-    for row in shards:
-        for shard in row:
-            stack.push_async_callback(shard.close)
-    directory = StaticDirectory(shards)
+    registry, tables, goals = IndexerRegistry(database), SlotTables(database), SlotGoals(database)
+    routes = Routes(tables.load)
+    directory: StaticDirectory | RegistryDirectory
+    refreshes = [routes.refresh]
+    if settings.shard_targets:
+        directory = StaticDirectory(
+            [[GrpcShard.connect(target) for target in row] for row in settings.shard_targets],
+            max_lag_events=settings.search_max_lag_events,
+        )
+    else:
+        directory = RegistryDirectory(
+            registry.peers,
+            connect=GrpcShard.connect,
+            linger_seconds=settings.search_deadline_seconds,
+            max_lag_events=settings.search_max_lag_events,
+        )
+        refreshes.append(directory.refresh)
+    stack.push_async_callback(directory.close)
+    for refresh in refreshes:
+        await refresh()
 
     searcher = Searcher(
         embedder=embedder,
-        fanout=Fanout(directory=directory),
-        shards_total=len(shards),
+        fanout=Fanout(directory=directory, routes=routes),
         deadline_seconds=settings.search_deadline_seconds,
         semantic_floor=settings.search_semantic_floor,
         semantic_floor_alone=settings.search_semantic_floor_alone,
@@ -114,8 +129,7 @@ async def build(settings: Settings, stack: AsyncExitStack) -> Service:
         stalled_seconds=settings.stalled_after_seconds,
     )
 
-    tables, goals = SlotTables(database), SlotGoals(database)
-    peers = GrpcPeers(IndexerRegistry(database))
+    peers = GrpcPeers(registry)
     stack.push_async_callback(peers.close)
     rebalancer = Rebalancer(
         tables=tables,
@@ -135,7 +149,7 @@ async def build(settings: Settings, stack: AsyncExitStack) -> Service:
         searcher=searcher,
         shards=Shards(tables=tables, goals=goals, peers=peers, stream=bus, driver=rebalancer),
         query_max_chars=settings.search_query_max_chars,
-        checks=_checks(database, bus, embedder, directory),
+        checks=_checks(database, bus, embedder, directory, routes),
         stopping=stopping,
     )
     _warn_if_open(settings.http_host)
@@ -171,7 +185,8 @@ async def build(settings: Settings, stack: AsyncExitStack) -> Service:
             "http": http.run,
             "sweeper": sweeper.run,
             "rebalancer": rebalancer.run,
-            "shard-health": lambda: watch_health(directory, every_seconds=settings.health_every_seconds),
+            "routing": lambda: keep_up(refreshes, every_seconds=settings.routing_every_seconds),
+            "replicas": lambda: watch_replicas(directory.all_replicas, every_seconds=settings.health_every_seconds),
         },
         # Not the shards: a gateway without one still answers, and says what is missing.
         readiness={"mongo": lambda: mongo.answers(database), "nats": _connected(bus)},
@@ -188,9 +203,9 @@ def _connected(bus: EventBus) -> Callable[[], Awaitable[bool]]:
 
 
 def _checks(
-    database: mongo.Database, bus: EventBus, embedder: GrpcEmbedder, directory: StaticDirectory
-) -> dict[str, Check]:
-    """What `/readyz` asks."""
+    database: mongo.Database, bus: EventBus, embedder: GrpcEmbedder, directory: ShardDirectory, routes: Routes
+) -> Callable[[], dict[str, Check]]:
+    """What `/readyz` asks: the shards are those of the moment."""
 
     async def mongo_state() -> State:
         return State(ready=await mongo.answers(database))
@@ -209,12 +224,20 @@ def _checks(
 
         return check
 
-    return {
-        "mongo": mongo_state,
-        "nats": nats_state,
-        "embedder": embedder_state,
-        **{f"shard {shard}": shard_state(shard) for shard in directory.shards},
-    }
+    async def no_shards() -> State:
+        return State(ready=False, detail="no indexer has made a slot table yet")
+
+    def checks() -> dict[str, Check]:
+        route = routes.current
+        shards = {f"shard {asked.shard}": shard_state(asked.shard) for asked in route.shards} if route else {}
+        return {
+            "mongo": mongo_state,
+            "nats": nats_state,
+            "embedder": embedder_state,
+            **(shards or {"index": no_shards}),
+        }
+
+    return checks
 
 
 def _warn_if_open(host: str) -> None:

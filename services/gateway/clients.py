@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Sequence
 from typing import Self
 
 import grpc
@@ -13,10 +14,10 @@ from earmark.internal.v1 import embedder_service_pb2_grpc as embedder_grpc
 from earmark.internal.v1 import shard_service_pb2 as shard_pb
 from earmark.internal.v1 import shard_service_pb2_grpc as shard_grpc
 from services.common.rpc import connect, from_rpc
-from services.gateway.directory import StaticDirectory
+from services.gateway.directory import Replica
 from services.gateway.search import QueryVector
 
-HEALTH_SECONDS = 1.0
+STATE_SECONDS = 1.0
 _SERVING = health_pb2.HealthCheckResponse.SERVING
 
 
@@ -64,16 +65,17 @@ class GrpcEmbedder(_Peer):
         return QueryVector(response.vectors[0], response.model_revision)
 
 
-class GrpcShard(_Peer):
+class GrpcShard:
     """One replica of one shard. No retry inside the channel: the fan-out asks another replica instead."""
 
     @classmethod
     def connect(cls, target: str) -> Self:
         """Opens the channel; it connects by itself, now and again."""
-        return cls(connect(target), target, "earmark.internal.v1.ShardService")
+        return cls(connect(target), target)
 
-    def __init__(self, channel: grpc.aio.Channel, target: str, service: str) -> None:
-        super().__init__(channel, target, service)
+    def __init__(self, channel: grpc.aio.Channel, target: str) -> None:
+        self.target = target
+        self._channel = channel
         self._stub = shard_grpc.ShardServiceStub(channel)  # type: ignore[no-untyped-call]  # generated
 
     async def search(self, request: shard_pb.SearchShardRequest, *, timeout: float) -> shard_pb.SearchShardResponse:
@@ -84,12 +86,35 @@ class GrpcShard(_Peer):
             raise from_rpc(error, peer="index shard") from error
         return response
 
+    async def search_many(
+        self, requests: Sequence[shard_pb.SearchShardRequest], *, timeout: float
+    ) -> Sequence[shard_pb.SearchShardResponse]:
+        """Runs up to 256 searches in one call, in at most `timeout` seconds. Raises EarmarkError."""
+        batch = shard_pb.SearchShardBatchRequest(searches=requests)
+        try:
+            response: shard_pb.SearchShardBatchResponse = await self._stub.SearchShardBatch(batch, timeout=timeout)
+        except grpc.aio.AioRpcError as error:
+            raise from_rpc(error, peer="index shard") from error
+        return response.responses
 
-async def watch_health(directory: StaticDirectory, *, every_seconds: float) -> None:
-    """Keeps `ready` of every replica true to what it says of itself, for ever."""
-    replicas = directory.all_replicas()
+    async def state(self, *, timeout: float) -> shard_pb.GetShardResponse | None:
+        """Asks how it is; None when it does not answer. Never raises."""
+        try:
+            state: shard_pb.GetShardResponse = await self._stub.GetShard(shard_pb.GetShardRequest(), timeout=timeout)
+        except grpc.aio.AioRpcError:
+            return None
+        return state
+
+    async def close(self) -> None:
+        """Closes the channel."""
+        await self._channel.close(None)
+
+
+async def watch_replicas(replicas: Callable[[], Sequence[Replica]], *, every_seconds: float) -> None:
+    """Asks every replica how it is, for ever."""
     while True:
-        answers = await asyncio.gather(*(replica.client.ready(timeout=HEALTH_SECONDS) for replica in replicas))
-        for replica, ready in zip(replicas, answers, strict=True):
-            replica.ready = ready
+        asked = replicas()
+        states = await asyncio.gather(*(replica.client.state(timeout=STATE_SECONDS) for replica in asked))
+        for replica, state in zip(asked, states, strict=True):
+            replica.looked_at(state)
         await asyncio.sleep(every_seconds)

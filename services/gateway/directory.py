@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Sequence
-from typing import Protocol
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from typing import NamedTuple, Protocol
 
 from earmark.internal.v1 import shard_service_pb2 as pb
+from services.common.registry import Peer
 
 EJECT_AFTER_FAILURES = 3
 EJECT_SECONDS = 1.0
 EJECT_SECONDS_MAX = 30.0
+MAX_LAG_EVENTS = 1000
 
 
 class ShardClient(Protocol):
@@ -29,27 +31,76 @@ class ShardClient(Protocol):
         """
         ...
 
-    async def ready(self, *, timeout: float) -> bool:
-        """Says whether it serves; never raises."""
+    async def search_many(
+        self, requests: Sequence[pb.SearchShardRequest], *, timeout: float
+    ) -> Sequence[pb.SearchShardResponse]:
+        """Runs up to 256 searches in one call, in at most `timeout` seconds; one that is wrong fails all.
+
+        Raises:
+            EarmarkError: It did not; `code` says why.
+        """
+        ...
+
+    async def state(self, *, timeout: float) -> pb.GetShardResponse | None:
+        """Asks how it is; None when it does not answer. Never raises."""
+        ...
+
+    async def close(self) -> None:
+        """Ends the connection."""
         ...
 
 
+class Needs(NamedTuple):
+    """What a replica should have to be asked; one that does not is asked only when no other is left."""
+
+    slots: int = 0
+    """Slots it should hold: bit n is slot n."""
+    min_sequence: int = 0
+    """Stream sequence it should have applied."""
+
+
+_NOTHING = Needs()
+
+
 class Replica:
-    """A replica with what is known of it: its health, its failures and how much it has to do.
+    """A replica with what is known of it: what it said last, its failures and how much it has to do.
 
     Attributes:
         client: How it is reached.
         shard: Number of its shard.
-        ready: What the last health check said; None before the first one.
+        ready: Whether it said that it can answer; None before it was asked.
+        lag: Events of its slots that it has yet to apply.
+        applied_sequence: Stream sequence it has applied.
+        slots: Slots it holds, bit n for slot n; 0 while that is not known.
+        model_revision: Model of its vectors; empty while there are none or that is not known.
+        slot_table_version: Version of the slot table it goes by.
         outstanding: Searches under way.
     """
 
-    __slots__ = ("_clock", "_ejected_until", "_failures", "client", "outstanding", "ready", "shard")
+    __slots__ = (
+        "_clock",
+        "_ejected_until",
+        "_failures",
+        "applied_sequence",
+        "client",
+        "lag",
+        "model_revision",
+        "outstanding",
+        "ready",
+        "shard",
+        "slot_table_version",
+        "slots",
+    )
 
     def __init__(self, client: ShardClient, shard: int, *, clock: Callable[[], float] = time.monotonic) -> None:
         self.client = client
         self.shard = shard
         self.ready: bool | None = None
+        self.lag = 0
+        self.applied_sequence = 0
+        self.slots = 0
+        self.model_revision = ""
+        self.slot_table_version = 0
         self.outstanding = 0
         self._failures = 0
         self._ejected_until = 0.0
@@ -60,10 +111,27 @@ class Replica:
         """Whether it failed several times in a row a moment ago, and is given time to recover."""
         return self._ejected_until > 0.0 and self._clock() < self._ejected_until
 
-    def succeeded(self) -> None:
-        """Notes an answer."""
+    def looked_at(self, state: pb.GetShardResponse | None) -> None:
+        """Notes what it said of itself; None when it said nothing.
+
+        One that says it is of another shard is not ready: ports are used again, and whoever was there is gone.
+        """
+        if state is None or state.shard != self.shard:
+            self.ready = False
+            return
+        self.ready = state.ready
+        self.lag = state.lag
+        self.applied_sequence = state.applied_sequence
+        self.slots = int.from_bytes(state.slots, "little")
+        self.model_revision = state.model_revision
+        self.slot_table_version = state.slot_table_version
+
+    def answered(self, response: pb.SearchShardResponse) -> None:
+        """Notes an answer, with how far the replica was."""
         self._failures = 0
         self._ejected_until = 0.0
+        self.lag = response.lag
+        self.applied_sequence = max(self.applied_sequence, response.applied_sequence)
 
     def failed(self) -> None:
         """Notes a failure that is the replica's own: it could not be reached or did not answer in time."""
@@ -74,58 +142,134 @@ class Replica:
 
 
 class ShardDirectory(Protocol):
-    """Knows the shards and picks replicas."""
-
-    @property
-    def shards(self) -> Sequence[int]:
-        """Numbers of the shards there are."""
-        ...
+    """Knows the replicas of the shards and picks among them."""
 
     def replicas(self, shard: int) -> Sequence[Replica]:
-        """Gives all replicas of a shard, whatever their state."""
+        """Gives all replicas of a shard, whatever their state; none for a shard nobody serves."""
         ...
 
-    def pick(self, shard: int, *, without: Collection[Replica] = ()) -> Replica | None:
+    def all_replicas(self) -> Sequence[Replica]:
+        """Gives every replica of every shard."""
+        ...
+
+    def pick(self, shard: int, *, without: Collection[Replica] = (), needs: Needs = _NOTHING) -> Replica | None:
         """Gives the replica to ask next, or None when none can be expected to answer."""
         ...
 
 
-class StaticDirectory:
-    """The shards of a list given at start.
+class _Rows:
+    """Replicas by shard, and the choice among them.
 
-    A replica that says it is not ready is not asked. One that failed several times in a row is left alone for a
-    while, unless there is no other: asking it is then better than giving up. Of the rest the one with the fewest
-    searches under way is taken, which also moves load away from a slow one; equals take turns.
+    A replica that says it is not ready is not asked. Left out as long as there are others: one that failed several
+    times in a row, one that is too far behind the events, one that lacks what the search needs, one that has not
+    said anything yet. Of the rest the one with the fewest searches under way is taken, which also moves load away
+    from a slow one; equals take turns.
     """
 
-    def __init__(self, shards: Sequence[Sequence[ShardClient]], *, clock: Callable[[], float] = time.monotonic) -> None:
-        self._replicas = [[Replica(client, shard, clock=clock) for client in row] for shard, row in enumerate(shards)]
-        self._shards = range(len(shards))
+    def __init__(self, *, max_lag_events: int) -> None:
+        self._rows: dict[int, list[Replica]] = {}
+        self._max_lag = max_lag_events
         self._turn = 0
 
-    @property
-    def shards(self) -> Sequence[int]:
-        """Numbers of the shards there are."""
-        return self._shards
-
     def replicas(self, shard: int) -> Sequence[Replica]:
-        """Gives all replicas of a shard, whatever their state."""
-        return self._replicas[shard]
-
-    def pick(self, shard: int, *, without: Collection[Replica] = ()) -> Replica | None:
-        """Gives the replica to ask next, or None when none can be expected to answer."""
-        row = self._replicas[shard]
-        if len(row) == 1:
-            only = row[0]
-            return None if only.ready is False or only in without else only
-        candidates = [replica for replica in row if replica.ready is not False and replica not in without]
-        if not candidates:
-            return None
-        healthy = [replica for replica in candidates if not replica.ejected] or candidates
-        self._turn += 1
-        first = self._turn % len(healthy)
-        return min(healthy[first:] + healthy[:first], key=lambda replica: replica.outstanding)
+        """Gives all replicas of a shard, whatever their state; none for a shard nobody serves."""
+        return self._rows.get(shard, ())
 
     def all_replicas(self) -> list[Replica]:
         """Gives every replica of every shard."""
-        return [replica for row in self._replicas for replica in row]
+        return [replica for row in self._rows.values() for replica in row]
+
+    def pick(self, shard: int, *, without: Collection[Replica] = (), needs: Needs = _NOTHING) -> Replica | None:
+        """Gives the replica to ask next, or None when none can be expected to answer."""
+        row = self._rows.get(shard, ())
+        if len(row) == 1:
+            only = row[0]
+            return None if only.ready is False or only in without else only
+        left = [replica for replica in row if replica.ready is not False and replica not in without]
+        if not left:
+            return None
+        left = [replica for replica in left if not replica.ejected] or left
+        left = [replica for replica in left if replica.lag <= self._max_lag] or left
+        left = [replica for replica in left if not replica.slots or not needs.slots & ~replica.slots] or left
+        if needs.min_sequence:
+            left = [replica for replica in left if replica.applied_sequence >= needs.min_sequence] or left
+        left = [replica for replica in left if replica.ready] or left
+        self._turn += 1
+        first = self._turn % len(left)
+        return min(left[first:] + left[:first], key=lambda replica: replica.outstanding)
+
+
+class StaticDirectory(_Rows):
+    """The replicas of a list given at start: for each shard, from 0, the clients of its replicas."""
+
+    def __init__(
+        self,
+        shards: Sequence[Sequence[ShardClient]],
+        *,
+        max_lag_events: int = MAX_LAG_EVENTS,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        super().__init__(max_lag_events=max_lag_events)
+        for shard, row in enumerate(shards):
+            self._rows[shard] = [Replica(client, shard, clock=clock) for client in row]
+
+    async def close(self) -> None:
+        """Closes all connections."""
+        for replica in self.all_replicas():
+            await replica.client.close()
+
+
+class RegistryDirectory(_Rows):
+    """The replicas that are registered, kept up with by `refresh`.
+
+    Args:
+        peers: Gives the registered replicas.
+        connect: Opens the connection to a target; must not wait for it.
+        linger_seconds: Longest time a search takes. The connection to a replica that has gone from the registry, or
+            moved, is closed that long after nobody is sent to it any more.
+        max_lag_events: Lag above which a replica is left out while there are others.
+    """
+
+    def __init__(
+        self,
+        peers: Callable[[], Awaitable[Sequence[Peer]]],
+        *,
+        connect: Callable[[str], ShardClient],
+        linger_seconds: float,
+        max_lag_events: int = MAX_LAG_EVENTS,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        super().__init__(max_lag_events=max_lag_events)
+        self._peers = peers
+        self._connect = connect
+        self._linger = linger_seconds
+        self._clock = clock
+        self._known: dict[Peer, Replica] = {}
+        self._leaving: list[tuple[float, ShardClient]] = []
+
+    async def refresh(self) -> None:
+        """Reads the registry. What is known stays as it is when that raises."""
+        peers = sorted(set(await self._peers()))
+        known = {
+            peer: self._known.get(peer) or Replica(self._connect(peer.target), peer.shard, clock=self._clock)
+            for peer in peers
+        }
+        now = self._clock()
+        self._leaving += [
+            (now + self._linger, replica.client) for peer, replica in self._known.items() if peer not in known
+        ]
+        rows: dict[int, list[Replica]] = {}
+        for peer, replica in known.items():
+            rows.setdefault(peer.shard, []).append(replica)
+        self._known, self._rows = known, rows
+        due = [client for at, client in self._leaving if at <= now]
+        self._leaving = [(at, client) for at, client in self._leaving if at > now]
+        for client in due:
+            await client.close()
+
+    async def close(self) -> None:
+        """Closes all connections."""
+        clients = [*(replica.client for replica in self._known.values()), *(client for _, client in self._leaving)]
+        self._known, self._rows, self._leaving = {}, {}, []
+        for client in clients:
+            await client.close()

@@ -9,13 +9,16 @@ import asyncio
 import contextlib
 import time
 from collections import deque
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 from prometheus_client import Counter
 
 from earmark.internal.v1 import shard_service_pb2 as pb
-from services.common.errors import EarmarkError
-from services.gateway.directory import Replica, ShardDirectory
+from services.common.errors import EarmarkError, Unavailable
+from services.gateway.directory import Needs, Replica, ShardDirectory
+from services.gateway.ranking import cut_short, share
+from services.gateway.routing import ANY, Asked, Freshness, Route, Routes
 
 _OBSERVED = 512
 _RECOMPUTE_EVERY = 32
@@ -26,11 +29,18 @@ _HEDGE_BURST = 10.0
 _REPLICA_FAULTS = frozenset({"UNAVAILABLE", "DEADLINE_EXCEEDED", "INTERNAL", "UNKNOWN"})
 # Another replica of the shard may well answer; the request itself is idempotent.
 _WORTH_ANOTHER = frozenset({"UNAVAILABLE"})
+SLOTS_NOT_HELD = "SLOTS_NOT_HELD"
+_REPEATS = 2
+
+MAX_K = 1000
+"""Chunks a shard gives for a leg at most; part of ShardService's contract."""
 
 
 HEDGED = Counter("earmark_gateway_shard_hedges_total", "Searches a second replica was asked for, the first being slow.")
 RETRIED = Counter("earmark_gateway_shard_retries_total", "Searches a second replica was asked for, the first failing.")
 MISSING = Counter("earmark_gateway_shards_missing_total", "Shards that did not answer a search.", ["reason"])
+DEEPENED = Counter("earmark_gateway_shard_deepened_total", "Shards asked again, all they gave being among the best.")
+REPEATED = Counter("earmark_gateway_searches_repeated_total", "Searches begun again, the slots having moved.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,14 +50,20 @@ class Missing:
     shard: int
     reason: str
     """gRPC status name."""
+    cause: EarmarkError | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
 class ShardAnswers:
-    """What the shards said."""
+    """What the shards said, all by the same slot table."""
 
+    route: Route
     responses: list[pb.SearchShardResponse]
+    shards: list[int]
+    """The shard of each response."""
     missing: list[Missing]
+    shallow: bool = False
+    """Whether a shard that may hold more of the best did not answer when it was asked again."""
 
 
 class HedgeDelay:
@@ -92,46 +108,108 @@ class HedgeDelay:
 class Fanout:
     """Scatter and gather over the shards."""
 
-    def __init__(self, *, directory: ShardDirectory, hedge: HedgeDelay | None = None) -> None:
+    def __init__(self, *, directory: ShardDirectory, routes: Routes, hedge: HedgeDelay | None = None) -> None:
         self._directory = directory
+        self._routes = routes
         self._hedge = hedge or HedgeDelay()
         self.hedges = 0
         self.retries = 0
 
-    async def search(self, request: pb.SearchShardRequest, *, deadline: float) -> ShardAnswers:
-        """Searches every shard.
+    @property
+    def shards(self) -> int:
+        """How many shards answer for a slot; 0 while that is not known."""
+        route = self._routes.current
+        return len(route.shards) if route is not None else 0
+
+    def model_of(self, shard: int) -> str:
+        """Gives the model of a shard's vectors as its replicas last said; empty when they did not."""
+        return next((found for replica in self._directory.replicas(shard) if (found := replica.model_revision)), "")
+
+    async def search(
+        self, request: pb.SearchShardRequest, *, depth: int, deadline: float, fresh: Freshness = ANY
+    ) -> ShardAnswers:
+        """Searches every slot, each in exactly one shard.
 
         Args:
-            request: What every shard is asked.
+            request: What every shard is asked; slots, sequence and `k` are filled in here.
+            depth: The answers hold the best so many chunks of each leg over all shards, as far as a shard gives them.
             deadline: `time.monotonic()` after which a shard counts as missing.
+            fresh: Events the answers must have in.
 
         Returns:
             The answers, and the shards without one; never raises because of a shard.
-        """
-        shards = self._directory.shards
-        outcomes = await asyncio.gather(*(self._ask(shard, request, deadline) for shard in shards))
-        responses: list[pb.SearchShardResponse] = []
-        missing: list[Missing] = []
-        for shard, outcome in zip(shards, outcomes, strict=True):
-            if isinstance(outcome, str):
-                missing.append(Missing(shard, outcome))
-                MISSING.labels(outcome).inc()
-            else:
-                responses.append(outcome)
-        return ShardAnswers(responses, missing)
 
-    async def _ask(self, shard: int, request: pb.SearchShardRequest, deadline: float) -> pb.SearchShardResponse | str:
-        """Gives the shard's answer, or the gRPC status name that stands for why there is none."""
-        first = self._directory.pick(shard)
+        Raises:
+            Unavailable: It is not known which shards there are.
+        """
+        route = self._routes.current
+        if route is None:
+            raise Unavailable(
+                "the index has no shards yet; start an indexer, or try again shortly",
+                reason="NO_SHARDS",
+                retry_after_seconds=1,
+            )
+        answers = await self._by(route, request, depth, deadline, fresh)
+        for _ in range(_REPEATS):
+            if not any(_refused(missing.cause) for missing in answers.missing):
+                break
+            # What other shards answered is by the table of before: a slot could be in two answers, or in none.
+            newer = await self._routes.other_than(route)
+            if newer is None or time.monotonic() >= deadline:
+                break
+            REPEATED.inc()
+            route = newer
+            answers = await self._by(route, request, depth, deadline, fresh)
+        for missing in answers.missing:
+            MISSING.labels(missing.reason).inc()
+        return answers
+
+    async def _by(
+        self, route: Route, request: pb.SearchShardRequest, depth: int, deadline: float, fresh: Freshness
+    ) -> ShardAnswers:
+        """Searches by one slot table."""
+        least = fresh.min_sequences(route)
+
+        async def ask(shards: Sequence[Asked], k: int) -> dict[int, pb.SearchShardResponse | EarmarkError]:
+            outcomes = await asyncio.gather(
+                *(self._ask(asked, _own(request, asked, k, least[asked.shard]), deadline) for asked in shards)
+            )
+            return {asked.shard: outcome for asked, outcome in zip(shards, outcomes, strict=True)}
+
+        first = min(share(depth, len(route.shards)), MAX_K)
+        found = await ask(route.shards, first)
+        shallow = False
+        if first < depth and not any(_refused(outcome) for outcome in found.values()):
+            answered = {shard: got for shard, got in found.items() if not isinstance(got, EarmarkError)}
+            short = cut_short(answered, asked=first, depth=depth)
+            if short:
+                DEEPENED.inc(len(short))
+                again = [asked for asked in route.shards if asked.shard in short]
+                deeper = await ask(again, min(depth, MAX_K))
+                for shard, got in deeper.items():
+                    # One that refuses has lost a slot since: that ends the search by this table. One that only
+                    # failed has answered before, if not as deep.
+                    if not isinstance(got, EarmarkError) or _refused(got):
+                        found[shard] = got
+                    else:
+                        shallow = True
+        return _sorted_out(route, found, shallow=shallow)
+
+    async def _ask(
+        self, asked: Asked, request: pb.SearchShardRequest, deadline: float
+    ) -> pb.SearchShardResponse | EarmarkError:
+        """Gives the shard's answer, or why there is none."""
+        needs = Needs(asked.mask, request.min_sequence)
+        first = self._directory.pick(asked.shard, needs=needs)
         if first is None:
-            return "UNAVAILABLE"
+            return Unavailable(f"no replica of shard {asked.shard} is ready")
         self._hedge.asked()
         try:
-            if len(self._directory.replicas(shard)) == 1:
+            if len(self._directory.replicas(asked.shard)) == 1:
                 return await self._call(first, request, deadline)
-            return await self._call_hedged(first, request, deadline)
+            return await self._call_hedged(first, request, needs, deadline)
         except EarmarkError as error:
-            return error.code
+            return error
 
     async def _call(self, replica: Replica, request: pb.SearchShardRequest, deadline: float) -> pb.SearchShardResponse:
         started = time.monotonic()
@@ -144,12 +222,13 @@ class Fanout:
             raise
         finally:
             replica.outstanding -= 1
-        replica.succeeded()
-        self._hedge.observe(time.monotonic() - started)
+        replica.answered(response)
+        if not request.min_sequence:  # one that waits for an event is not slow
+            self._hedge.observe(time.monotonic() - started)
         return response
 
     async def _call_hedged(
-        self, first: Replica, request: pb.SearchShardRequest, deadline: float
+        self, first: Replica, request: pb.SearchShardRequest, needs: Needs, deadline: float
     ) -> pb.SearchShardResponse:
         """Asks `first`; a second replica too when the first is slow, or at once when it fails."""
         asked = [first]
@@ -171,8 +250,8 @@ class Fanout:
                     if not isinstance(error, EarmarkError):
                         raise error
                     last_error = error
-                    worth_another = alone and error.code in _WORTH_ANOTHER
-                if worth_another and (second := self._second(first, hedging=not done)) is not None:
+                    worth_another = alone and (error.code in _WORTH_ANOTHER or _refused(error))
+                if worth_another and (second := self._second(first, needs, hedging=not done)) is not None:
                     asked.append(second)
                     running.add(asyncio.ensure_future(self._call(second, request, deadline)))
                 elif alone and running:
@@ -186,8 +265,8 @@ class Fanout:
         assert last_error is not None, "every call either answered or raised"
         raise last_error
 
-    def _second(self, first: Replica, *, hedging: bool) -> Replica | None:
-        second = self._directory.pick(first.shard, without=(first,))
+    def _second(self, first: Replica, needs: Needs, *, hedging: bool) -> Replica | None:
+        second = self._directory.pick(first.shard, without=(first,), needs=needs)
         if second is None or second.ejected or (hedging and not self._hedge.take()):
             return None
         if hedging:
@@ -197,3 +276,29 @@ class Fanout:
             self.retries += 1
             RETRIED.inc()
         return second
+
+
+def _own(request: pb.SearchShardRequest, asked: Asked, k: int, min_sequence: int) -> pb.SearchShardRequest:
+    """Gives what one shard is asked."""
+    own = pb.SearchShardRequest(k=k, slots=asked.slots, min_sequence=min_sequence)
+    own.MergeFrom(request)
+    return own
+
+
+def _refused(outcome: object) -> bool:
+    """Says whether a replica does not hold a slot it was asked for."""
+    return isinstance(outcome, EarmarkError) and outcome.reason == SLOTS_NOT_HELD
+
+
+def _sorted_out(
+    route: Route, found: dict[int, pb.SearchShardResponse | EarmarkError], *, shallow: bool
+) -> ShardAnswers:
+    answers = ShardAnswers(route, [], [], [], shallow)
+    for asked in route.shards:
+        outcome = found[asked.shard]
+        if isinstance(outcome, EarmarkError):
+            answers.missing.append(Missing(asked.shard, outcome.code, outcome))
+        else:
+            answers.responses.append(outcome)
+            answers.shards.append(asked.shard)
+    return answers

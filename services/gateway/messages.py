@@ -12,6 +12,7 @@ from earmark.v1 import video_pb2 as video_pb
 from services.common.videos.model import SliceState, Video, VideoStatus
 from services.gateway.ranking import LegScore
 from services.gateway.search import Hit, SearchAnswer, SearchMode
+from services.gateway.views import index_token
 
 STATES = {
     VideoStatus.UPLOADED: video_pb.VIDEO_STATE_UPLOADED,
@@ -63,6 +64,9 @@ def video(shown: Video, *, slices: bool = True) -> video_pb.Video:
         ),
         warnings=[video_pb.VideoWarning(reason=warning.reason, message=warning.message) for warning in shown.warnings],
         revision=shown.revision,
+        collection=shown.collection,
+        tags=shown.tags,
+        index_token=index_token(shown) or "",
     )
     if slices:
         message.progress.slices.extend(
@@ -112,6 +116,16 @@ def search(answer: SearchAnswer) -> search_pb.SearchResponse:
             missing=[
                 search_pb.MissingShard(shard=missing.shard, reason=missing.reason) for missing in coverage.missing
             ],
+            replicas=[
+                search_pb.ReplicaCoverage(
+                    shard=replica.shard,
+                    replica=replica.replica,
+                    applied_sequence=replica.applied_sequence,
+                    lag=replica.lag,
+                )
+                for replica in coverage.replicas
+            ],
+            tokens_reached=coverage.tokens_reached,
         ),
         timing=search_pb.SearchTiming(
             total=_duration(timing.total),

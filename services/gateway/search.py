@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import enum
+import math
 import time
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
@@ -13,22 +14,25 @@ from google.protobuf.duration_pb2 import Duration
 from prometheus_client import Counter, Histogram
 
 from earmark.internal.v1 import shard_service_pb2 as pb
-from services.common.errors import EarmarkError, InvalidArgument, Overloaded, Unavailable
-from services.common.ids import is_video_id
+from services.common.errors import EarmarkError, FailedPrecondition, InvalidArgument, Overloaded, Unavailable
+from services.common.index_token import IndexToken
 from services.common.metrics import LATENCY_SECONDS
 from services.gateway import highlight
-from services.gateway.cursor import SearchCursor, fingerprint, seen_id
-from services.gateway.fanout import Fanout, Missing
-from services.gateway.ranking import LegScore, RankedHit, VideoHits, dense_score, fuse, group
+from services.gateway.cursor import SearchCursor, fingerprint
+from services.gateway.fanout import MAX_K, Fanout, Missing, ShardAnswers
+from services.gateway.filters import SearchFilter
+from services.gateway.paging import take
+from services.gateway.ranking import LegScore, RankedHit, VideoHits, fuse, group
+from services.gateway.routing import Freshness
 
 DEFAULT_LIMIT = 10
 MAX_LIMIT = 100
-MAX_VIDEO_IDS = 100
-MAX_DEPTH = 1000
-"""Chunks a shard gives for a leg at most; part of ShardService's contract."""
-MAX_SEEN = 500
-"""Videos a cursor remembers; paging ends there."""
-_DEPTH_GROWTH = 4
+MAX_TOKENS = 100
+MAX_DEPTH = 10_000
+"""Chunks of a leg that an answer is made of at most; paging ends there."""
+_CHUNKS_A_VIDEO = 4
+# The second is what the indexer calls it when chunks of another model come in.
+_MISMATCHES = frozenset({"MODEL_MISMATCH", "EMBEDDING_MODEL_CHANGED"})
 SECONDS = Histogram(
     "earmark_gateway_search_seconds", "Time of a search, by where it went.", ["stage"], buckets=LATENCY_SECONDS
 )
@@ -72,8 +76,8 @@ class SearchQuery:
     text: str
     limit: int
     mode: SearchMode
-    video_ids: tuple[str, ...]
-    language: str
+    filters: SearchFilter
+    tokens: tuple[IndexToken, ...]
     cursor: SearchCursor
     bound: bytes
     """Fingerprint of query and filter, which cursors are tied to."""
@@ -86,8 +90,8 @@ class SearchQuery:
         max_chars: int,
         limit: int = DEFAULT_LIMIT,
         mode: str = "",
-        video_ids: Sequence[str] = (),
-        language: str = "",
+        filters: SearchFilter = SearchFilter(),  # noqa: B008  (it cannot change)
+        min_tokens: Sequence[str] = (),
         cursor: str = "",
     ) -> SearchQuery:
         """Checks what was asked for.
@@ -109,24 +113,15 @@ class SearchQuery:
         except ValueError:
             allowed = ", ".join(SearchMode)
             raise InvalidArgument(f"mode {mode[:32]!r} is not one of {allowed}", field="mode") from None
-        language = language.strip().lower()
-        if language and not (language.isascii() and language.isalpha() and 2 <= len(language) <= 3):
-            raise InvalidArgument(f"language {language[:32]!r} is no ISO 639 code, such as en", field="language")
-        if len(video_ids) > MAX_VIDEO_IDS:
-            raise InvalidArgument(
-                f"{len(video_ids)} video_ids given; at most {MAX_VIDEO_IDS} are looked at", field="video_id"
-            )
-        for video_id in video_ids:
-            if not is_video_id(video_id):
-                raise InvalidArgument(f"{video_id[:64]!r} is no video id (vid_ and 26 characters)", field="video_id")
-        videos = tuple(sorted(set(video_ids)))
-        bound = fingerprint("search", cleaned, chosen.value, videos, language)
+        if len(min_tokens) > MAX_TOKENS:
+            raise InvalidArgument(f"{len(min_tokens)} index tokens given; {MAX_TOKENS} at most", field="min_token")
+        bound = fingerprint("search", cleaned, chosen.value, filters.key())
         return cls(
             text=cleaned,
             limit=min(limit, MAX_LIMIT) if limit > 0 else DEFAULT_LIMIT,
             mode=chosen,
-            video_ids=videos,
-            language=language,
+            filters=filters,
+            tokens=tuple(IndexToken.decode(token, field="min_token") for token in min_tokens),
             cursor=SearchCursor.decode(cursor, bound),
             bound=bound,
         )
@@ -153,6 +148,15 @@ class Hit:
     more: list[Hit] = field(default_factory=list)
 
 
+class ReplicaCoverage(NamedTuple):
+    """How far a replica that answered had followed the events."""
+
+    shard: int
+    replica: int
+    applied_sequence: int
+    lag: int
+
+
 @dataclass(frozen=True, slots=True)
 class Coverage:
     """What an answer covers."""
@@ -163,6 +167,9 @@ class Coverage:
     legs: list[str]
     embedding_model: str
     missing: list[Missing]
+    replicas: list[ReplicaCoverage]
+    tokens_reached: bool
+    """Whether everything that the query's tokens stand for is in."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,11 +200,10 @@ class Searcher:
     Args:
         embedder: Embeds queries.
         fanout: Asks the shards.
-        shards_total: Shards there are.
         deadline_seconds: Time a search may take.
         semantic_floor: Cosine similarity below which a chunk does not count as found by meaning.
         semantic_floor_alone: The same, for a hybrid search whose words are found nowhere.
-        depth: Chunks a shard is asked for per leg, for a first page of usual size.
+        depth: Chunks of each leg, over all shards, that a first page of usual size is made of.
         more_per_video: Further moments shown of each video.
         concurrency: Searches under way at once; one more is refused.
     """
@@ -207,7 +213,6 @@ class Searcher:
         *,
         embedder: QueryEmbedder,
         fanout: Fanout,
-        shards_total: int,
         deadline_seconds: float,
         semantic_floor: float,
         semantic_floor_alone: float,
@@ -217,7 +222,6 @@ class Searcher:
     ) -> None:
         self._embedder = embedder
         self._fanout = fanout
-        self._shards_total = shards_total
         self._deadline_seconds = deadline_seconds
         self._semantic_floor = semantic_floor
         self._semantic_floor_alone = max(semantic_floor, semantic_floor_alone)
@@ -236,6 +240,7 @@ class Searcher:
         Raises:
             Overloaded: Too many searches are under way.
             Unavailable: No shard answered, or the embedder did not and there is no other leg.
+            FailedPrecondition: The index was made with another embedding model than the query's.
         """
         if self._running >= self._concurrency:
             raise Overloaded(f"{self._running} searches are under way; try again shortly", retry_after_seconds=0.2)
@@ -253,18 +258,84 @@ class Searcher:
         vector = await self._embed(query, budget)
         embedded = time.monotonic()
 
-        depth = self._depth_of(query)
         request = pb.SearchShardRequest(
             vector=vector.vector if vector else b"",
             model_revision=vector.model_revision if vector else "",
             text="" if query.mode is SearchMode.SEMANTIC else query.text,
-            k=depth,
+            filter=query.filters.message(),
         )
-        if query.video_ids:
-            request.filter.video_ids.extend(query.video_ids)
-        if query.language:
-            request.filter.language = query.language
-        answers = await self._fanout.search(request, deadline=deadline)
+        fresh = Freshness(_sequences(query.tokens), query.cursor.applied)
+        levels = _Levels(self._depth, shards=self._fanout.shards)
+        level = max(min(query.cursor.level, levels.last), levels.for_limit(query.limit))
+        in_shards = 0.0
+        while True:
+            asking = time.monotonic()
+            depth = levels.depth(level)
+            answers = await self._fanout.search(request, depth=depth, deadline=deadline, fresh=fresh)
+            asked = time.monotonic()
+            in_shards += asked - asking
+            self._check(answers, vector)
+            fused = fuse(
+                answers.responses,
+                semantic_floor=self._semantic_floor,
+                semantic_floor_alone=self._alone(query, answers),
+                depth=depth,
+            )
+            videos = group(fused.hits, more=self._more)
+            deeper = level + 1 if fused.cut_off and level < levels.last else None
+            page = take(
+                [video.video_id for video in videos],
+                query.cursor,
+                limit=query.limit,
+                level=level,
+                deeper=deeper,
+                deepest=levels.last,
+                applied={
+                    shard: response.applied_sequence
+                    for shard, response in zip(answers.shards, answers.responses, strict=True)
+                },
+            )
+            # Many chunks of few videos: an empty page would say that there is nothing more.
+            if page.places or deeper is None or time.monotonic() >= deadline:
+                break
+            level = deeper
+        hits = _hits([videos[place] for place in page.places], query)
+        done = time.monotonic()
+
+        if vector is None and query.mode is not SearchMode.KEYWORD:
+            DEGRADED.inc()
+        fusing = done - embedded - in_shards
+        for stage, seconds in (
+            (_TOTAL, done - started),
+            (_EMBED, embedded - started),
+            (_SHARDS, in_shards),
+            (_FUSE, fusing),
+        ):
+            stage.observe(seconds)
+        timing = Timing(total=done - started, embed=embedded - started, shards=in_shards, fuse=fusing)
+        next_cursor = page.cursor.encode(query.bound) if page.cursor else ""
+        coverage = _coverage(query, answers, fresh, vector)
+        return SearchAnswer(query.text, query.mode, hits, next_cursor, coverage, timing)
+
+    def _check(self, answers: ShardAnswers, vector: QueryVector | None) -> None:
+        """Refuses answers that say nothing, and those with vectors of two models.
+
+        Raises:
+            FailedPrecondition: The query's vector is of another model than a shard's.
+            Unavailable: No shard answered.
+        """
+        if vector is not None:
+            others = {
+                missing.shard: missing.cause.metadata.get("index_model") or self._fanout.model_of(missing.shard)
+                for missing in answers.missing
+                if missing.cause is not None and missing.cause.reason in _MISMATCHES
+            } | {
+                shard: response.model_revision
+                for shard, response in zip(answers.shards, answers.responses, strict=True)
+                if response.model_revision not in {"", vector.model_revision}
+            }
+            if others:
+                raise _mismatch(vector.model_revision, others)
         if not answers.responses:
             reasons = ", ".join(sorted({missing.reason for missing in answers.missing}))
             raise Unavailable(
@@ -272,33 +343,6 @@ class Searcher:
                 reason="NO_SHARD_ANSWERED",
                 retry_after_seconds=1,
             )
-        asked = time.monotonic()
-
-        floor = self._floor(query, answers.responses)
-        videos = group(fuse(answers.responses, semantic_floor=floor), more=self._more)
-        cut_off = depth < MAX_DEPTH and _cut_off(answers.responses, depth, floor)
-        page, next_cursor = _page(query, videos, cut_off=cut_off)
-        hits = _hits(page, query)
-        fused = time.monotonic()
-
-        if vector is None and query.mode is not SearchMode.KEYWORD:
-            DEGRADED.inc()
-        _TOTAL.observe(fused - started)
-        _EMBED.observe(embedded - started)
-        _SHARDS.observe(asked - embedded)
-        _FUSE.observe(fused - asked)
-        legs = _legs(answers.responses)
-        wanted = 1 if query.mode is not SearchMode.HYBRID else 2
-        coverage = Coverage(
-            shards_total=self._shards_total,
-            shards_answered=len(answers.responses),
-            complete=not answers.missing and all(len(response.legs) == wanted for response in answers.responses),
-            legs=legs,
-            embedding_model=vector.model_revision if vector else "",
-            missing=answers.missing,
-        )
-        timing = Timing(total=fused - started, embed=embedded - started, shards=asked - embedded, fuse=fused - asked)
-        return SearchAnswer(query.text, query.mode, hits, next_cursor, coverage, timing)
 
     async def _embed(self, query: SearchQuery, budget: float) -> QueryVector | None:
         """Embeds the query; None when the dense leg is not wanted, or cannot run and is not the only one."""
@@ -315,39 +359,79 @@ class Searcher:
                 retry_after_seconds=1,
             ) from error
 
-    def _depth_of(self, query: SearchQuery) -> int:
-        wanted = max(self._depth, 5 * query.limit) * int(_DEPTH_GROWTH ** min(query.cursor.page, 8))
-        return min(wanted, MAX_DEPTH)
-
-    def _floor(self, query: SearchQuery, responses: Sequence[pb.SearchShardResponse]) -> float:
-        """Gives the floor of the dense leg: a high one when not one word of the query is said anywhere.
+    def _alone(self, query: SearchQuery, answers: ShardAnswers) -> float | None:
+        """Gives the floor of the dense leg for a query no word of which is said anywhere; None for the usual one.
 
         Something is always nearest, even to gibberish; that none of its words are known tells the two apart.
         """
-        if query.mode is not SearchMode.HYBRID or not all("keyword" in response.legs for response in responses):
-            return self._semantic_floor
-        if any(hit.HasField("keyword_score") for response in responses for hit in response.hits):
-            return self._semantic_floor
+        if query.mode is not SearchMode.HYBRID or not all("keyword" in response.legs for response in answers.responses):
+            return None
         return self._semantic_floor_alone
 
 
-def _page(query: SearchQuery, videos: list[VideoHits], *, cut_off: bool) -> tuple[list[VideoHits], str]:
-    """Takes the next videos that no page before has shown, and the cursor behind them.
+class _Levels:
+    """How deep to look: twice as deep with every level, the best so many chunks of each leg over all shards."""
 
-    Args:
-        query: What was asked for.
-        videos: What was found, best first.
-        cut_off: Whether looking deeper may find more.
-    """
-    seen = query.cursor.seen
-    fresh = [video for video in videos if seen_id(video.video_id) not in seen] if seen else videos
-    page = fresh[: query.limit]
-    if len(fresh) <= query.limit and not cut_off:
-        return page, ""
-    shown = seen.union(seen_id(video.video_id) for video in page)
-    if len(shown) > MAX_SEEN:
-        return page, ""
-    return page, SearchCursor(page=query.cursor.page + 1, seen=shown).encode(query.bound)
+    def __init__(self, depth: int, *, shards: int) -> None:
+        self._depth = depth
+        self._most = min(MAX_K * max(shards, 1), MAX_DEPTH)
+        self.last = max(math.ceil(math.log2(self._most / depth)), 0)
+
+    def depth(self, level: int) -> int:
+        """Gives the number of chunks of a level."""
+        return min(self._depth << level, self._most)
+
+    def for_limit(self, limit: int) -> int:
+        """Gives the level for a first page of `limit` videos, each with a few chunks."""
+        return min(max(math.ceil(math.log2(_CHUNKS_A_VIDEO * limit / self._depth)), 0), self.last)
+
+
+def _sequences(tokens: Sequence[IndexToken]) -> dict[int, int]:
+    """Gives the sequence to reach for each slot."""
+    least: dict[int, int] = {}
+    for token in tokens:
+        least[token.slot] = max(least.get(token.slot, 0), token.sequence)
+    return least
+
+
+def _coverage(query: SearchQuery, answers: ShardAnswers, fresh: Freshness, vector: QueryVector | None) -> Coverage:
+    wanted = 1 if query.mode is not SearchMode.HYBRID else 2
+    by_shard = dict(zip(answers.shards, answers.responses, strict=True))
+    ran = {leg for response in answers.responses for leg in response.legs}
+    return Coverage(
+        shards_total=len(answers.route.shards),
+        shards_answered=len(answers.responses),
+        complete=not answers.missing
+        and not answers.shallow
+        and all(len(response.legs) == wanted for response in answers.responses),
+        legs=[leg for leg in ("semantic", "keyword") if leg in ran],
+        embedding_model=vector.model_revision if vector else "",
+        missing=answers.missing,
+        replicas=[
+            ReplicaCoverage(shard, response.replica, response.applied_sequence, response.lag)
+            for shard, response in by_shard.items()
+        ],
+        # A replica also waits for what the page before had in, which is no concern of the tokens.
+        tokens_reached=all(
+            (response := by_shard.get(shard)) is not None
+            and (response.min_sequence_reached or response.applied_sequence >= sequence)
+            for shard, sequence in fresh.of_slots(answers.route).items()
+        ),
+    )
+
+
+def _mismatch(asked: str, others: Mapping[int, str]) -> FailedPrecondition:
+    """Says which models do not go together, and what to do."""
+    index = ", ".join(sorted({model or "another model" for model in others.values()}))
+    shards = ", ".join(str(shard) for shard in sorted(others))
+    which = f"shard {shards} holds" if len(others) == 1 else f"shards {shards} hold"
+    return FailedPrecondition(
+        f"the query was embedded with {asked}, but {which} vectors of {index}, which cannot be compared: start the "
+        f"embedder with the model of the index, or embed the videos again with {asked} and rebuild the index; "
+        "mode=keyword works meanwhile",
+        reason="MODEL_MISMATCH",
+        metadata={"query_model": asked, "index_model": index, "shards": shards},
+    )
 
 
 def _clean(text: str) -> str:
@@ -358,26 +442,6 @@ def _clean(text: str) -> str:
             char if char.isprintable() or unicodedata.category(char) == "Cf" else " " for char in composed
         )
     return " ".join(composed.split())
-
-
-def _cut_off(responses: Sequence[pb.SearchShardResponse], depth: int, semantic_floor: float) -> bool:
-    """Says whether a leg of a shard ended because it was not asked for more."""
-    for response in responses:
-        if len(response.hits) < depth:
-            continue
-        semantic = sum(
-            hit.HasField("semantic_score") and dense_score(hit.semantic_score, hit.sentence_scores) >= semantic_floor
-            for hit in response.hits
-        )
-        keyword = sum(hit.HasField("keyword_score") for hit in response.hits)
-        if semantic >= depth or keyword >= depth:
-            return True
-    return False
-
-
-def _legs(responses: Sequence[pb.SearchShardResponse]) -> list[str]:
-    ran = {leg for response in responses for leg in response.legs}
-    return [leg for leg in ("semantic", "keyword") if leg in ran]
 
 
 def _hits(videos: list[VideoHits], query: SearchQuery) -> list[Hit]:

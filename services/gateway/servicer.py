@@ -4,13 +4,15 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import functools
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import grpc
 from google.protobuf.duration_pb2 import Duration
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from earmark.v1 import search_service_pb2 as search_pb
 from earmark.v1 import search_service_pb2_grpc as search_grpc
@@ -20,6 +22,7 @@ from services.common.errors import InvalidArgument, Unavailable
 from services.common.rpc import budget
 from services.gateway import import_form, messages
 from services.gateway.faults import known
+from services.gateway.filters import SearchFilter
 from services.gateway.import_form import Line, NewTranscript
 from services.gateway.imports import Imports
 from services.gateway.library import Library
@@ -39,11 +42,12 @@ _FIELDS = {
     "file": "data",
     "url": "video.uri",
 }
+_SEARCH_FIELDS = {"collection": "collections", "speaker": "speakers", "tag": "tags", "min_token": "min_tokens"}
 _STATUS_OF = {state: status.value for status, state in messages.STATES.items()}
 
 
 @contextmanager
-def _told() -> Iterator[None]:
+def _told(fields: Mapping[str, str] = _FIELDS) -> Iterator[None]:
     """Tells errors in the terms of the protocol."""
     try:
         yield
@@ -51,8 +55,8 @@ def _told() -> Iterator[None]:
         told = known(error)
         if told is None:
             raise
-        if told.field in _FIELDS:
-            told.field = _FIELDS[told.field]
+        if told.field in fields:
+            told.field = fields[told.field]
         if told is error:
             raise
         raise told from error
@@ -167,17 +171,43 @@ class SearchServicer(search_grpc.SearchServiceServicer):
         """Searches all speech."""
         if request.mode not in messages.MODES:
             raise InvalidArgument(f"there is no mode {request.mode}", field="mode")
-        query = SearchQuery.of(
-            request.query,
-            max_chars=self._query_max_chars,
-            limit=request.page_size,
-            mode=messages.MODES[request.mode],
-            video_ids=request.video_ids,
-            language=request.language,
-            cursor=request.page_token,
-        )
+        with _told(_SEARCH_FIELDS):
+            query = SearchQuery.of(
+                request.query,
+                max_chars=self._query_max_chars,
+                limit=request.page_size,
+                mode=messages.MODES[request.mode],
+                filters=_filter(request),
+                min_tokens=request.min_tokens,
+                cursor=request.page_token,
+            )
         timeout = budget(context, own=self._deadline_seconds)
         return messages.search(await self._searcher.search(query, timeout=timeout))
+
+
+def _filter(request: search_pb.SearchRequest) -> SearchFilter:
+    return SearchFilter.of(
+        video_ids=request.video_ids,
+        language=request.language,
+        collections=request.collections,
+        speakers=request.speakers,
+        tags=request.tags,
+        uploaded_since=_date(request.uploaded_since, "uploaded_since") if request.HasField("uploaded_since") else None,
+        uploaded_before=_date(request.uploaded_before, "uploaded_before")
+        if request.HasField("uploaded_before")
+        else None,
+        min_duration=_seconds(request.min_duration) if request.HasField("min_duration") else None,
+        max_duration=_seconds(request.max_duration) if request.HasField("max_duration") else None,
+    )
+
+
+def _date(stamp: Timestamp, field: str) -> dt.datetime:
+    try:
+        return stamp.ToDatetime(tzinfo=dt.UTC)
+    except (ValueError, OverflowError):
+        raise InvalidArgument(
+            f"{stamp.seconds} s and {stamp.nanos} ns is no time in the years 1 to 9999", field=field
+        ) from None
 
 
 def _transcript(request: pb.ImportVideoRequest, max_segments: int) -> NewTranscript:

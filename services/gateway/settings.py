@@ -25,11 +25,13 @@ class Settings(CommonSettings):
     """Port of the gRPC server; 0 takes a free one."""
     embedder_target: str = "127.0.0.1:50052"
     """Where the embedder is; `dns:///name:port` spreads calls over all its addresses."""
-    shard_targets: Annotated[list[list[str]], NoDecode] = Field(default=[["127.0.0.1:50053"]], min_length=1)
-    """Where the index is: a list with, for each shard, the list of its replicas, as JSON
+    shard_targets: Annotated[list[list[str]], NoDecode] = Field(default_factory=list)
+    """Where the index is, if not where its indexers say: a list with, for each shard, the list of its replicas, as JSON
     (`[["a:1","b:1"],["c:1"]]`) or named (`s0r0=a:1,s0r1=b:1,s1r0=c:1`)."""
+    routing_every_seconds: float = Field(default=1.0, gt=0, le=60)
+    """Time between two looks at which indexers there are, and at which shard answers for which slot."""
     health_every_seconds: float = Field(default=0.5, gt=0, le=60)
-    """Time between two looks at the health of the shards."""
+    """Time between two looks at how each replica of a shard is."""
     search_deadline_seconds: float = Field(default=3.0, gt=0, le=60)
     """Time a search may take; a shard that has not answered by then is reported missing."""
     search_query_max_chars: int = Field(default=1000, ge=1, le=8000)
@@ -41,7 +43,9 @@ class Settings(CommonSettings):
     """The same, where no word of the query is said anywhere: then the query is likely to be gibberish, whose nearest
     chunk lies at 0.13 to 0.28, while 95 % of real questions find something above 0.41."""
     search_depth: int = Field(default=50, ge=1, le=1000)
-    """Chunks asked of each shard and leg for a first page."""
+    """Chunks of each leg, over all shards, that a first page is made of."""
+    search_max_lag_events: int = Field(default=1000, ge=0)
+    """Events a replica may be behind; one that is further back is asked only when the shard has no other."""
     search_more_per_video: int = Field(default=4, ge=0, le=50)
     """Further moments given of each video found."""
     search_concurrency: int = Field(default=256, ge=1, le=10_000)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from services.common.ids import slot_of
+from services.common.index_token import IndexToken
 from services.common.videos.model import Failure, Progress, Slice, Source, Video
 from services.gateway.ranking import LegScore
 from services.gateway.search import Hit, SearchAnswer
@@ -34,6 +36,9 @@ def video(shown: Video) -> Json:
         "error": _failure(shown.error),
         "warnings": _warnings(shown),
         "revision": shown.revision,
+        "collection": shown.collection or None,
+        "tags": list(shown.tags),
+        "index_token": index_token(shown),
         "links": links(shown),
     }
 
@@ -49,8 +54,18 @@ def status(shown: Video) -> Json:
         "warnings": _warnings(shown),
         "duration": shown.duration,
         "revision": shown.revision,
+        "collection": shown.collection or None,
+        "tags": list(shown.tags),
+        "index_token": index_token(shown),
         "links": links(shown),
     }
+
+
+def index_token(shown: Video) -> str | None:
+    """Gives what stands for that of a video which is searchable; None while nothing is."""
+    if not shown.index_sequence:
+        return None
+    return IndexToken(slot_of(shown.video_id), shown.index_sequence).encode()
 
 
 def links(shown: Video) -> Json:
@@ -81,6 +96,8 @@ def search(answer: SearchAnswer) -> Json:
             "legs": coverage.legs,
             "embedding_model": coverage.embedding_model or None,
             "missing": [{"shard": missing.shard, "reason": missing.reason} for missing in coverage.missing],
+            "replicas": [replica._asdict() for replica in coverage.replicas],
+            "tokens_reached": coverage.tokens_reached,
         },
         "timing": {
             "total_ms": _ms(timing.total),

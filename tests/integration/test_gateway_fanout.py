@@ -7,11 +7,24 @@ from contextlib import AsyncExitStack
 import pytest
 
 from earmark.internal.v1 import shard_service_pb2 as pb
-from services.common.errors import InvalidArgument, Unavailable
+from services.common.errors import EarmarkError, InvalidArgument, Unavailable
+from services.common.ids import SLOTS
+from services.common.slots import SlotTable
 from services.gateway.clients import GrpcEmbedder, GrpcShard
-from services.gateway.directory import StaticDirectory
+from services.gateway.directory import Replica, StaticDirectory
 from services.gateway.fanout import Fanout, HedgeDelay, Missing, ShardAnswers
-from tests.support.gateway_peers import DIMENSION, FakeEmbedder, FakeShard, chunk, peer
+from services.gateway.routing import ANY, Freshness, Routes
+from tests.support.gateway_peers import (
+    DIMENSION,
+    MODEL,
+    FakeEmbedder,
+    FakeShard,
+    chunk,
+    even_table,
+    peer,
+    routes_of,
+    video_of_slot,
+)
 from tests.support.ports import free_port
 from tests.support.waiting import eventually
 
@@ -21,13 +34,18 @@ REQUEST = pb.SearchShardRequest(text="bread", k=10)
 class Mesh:
     """Shards with replicas, each a real server."""
 
-    def __init__(self, *rows: list[FakeShard]) -> None:
-        self.rows = rows
-        self.directory = StaticDirectory([[]])
-        self.fanout = Fanout(directory=self.directory)
+    def __init__(self, directory: StaticDirectory, shards: int, *, hedge_seconds: float) -> None:
+        self.directory = directory
+        self.table: SlotTable | None = even_table(shards)
+        self.routes = Routes(self.load)
+        hedge = HedgeDelay(initial_seconds=hedge_seconds, floor_seconds=hedge_seconds)
+        self.fanout = Fanout(directory=directory, routes=self.routes, hedge=hedge)
 
-    async def search(self, seconds: float = 5.0) -> ShardAnswers:
-        return await self.fanout.search(REQUEST, deadline=time.monotonic() + seconds)
+    async def load(self) -> SlotTable | None:
+        return self.table
+
+    async def search(self, seconds: float = 5.0, *, fresh: Freshness = ANY) -> ShardAnswers:
+        return await self.fanout.search(REQUEST, depth=10, deadline=time.monotonic() + seconds, fresh=fresh)
 
 
 @pytest.fixture
@@ -37,7 +55,6 @@ async def stack() -> AsyncIterator[AsyncExitStack]:
 
 
 async def start(stack: AsyncExitStack, *rows: list[FakeShard], hedge_seconds: float = 0.03) -> Mesh:
-    mesh = Mesh(*rows)
     clients: list[list[GrpcShard]] = []
     for row in rows:
         clients.append([])
@@ -46,15 +63,18 @@ async def start(stack: AsyncExitStack, *rows: list[FakeShard], hedge_seconds: fl
             client = GrpcShard.connect(server.target)
             stack.push_async_callback(client.close)
             clients[-1].append(client)
-    mesh.directory = StaticDirectory(clients)
-    mesh.fanout = Fanout(
-        directory=mesh.directory, hedge=HedgeDelay(initial_seconds=hedge_seconds, floor_seconds=hedge_seconds)
-    )
+    mesh = Mesh(StaticDirectory(clients), len(rows), hedge_seconds=hedge_seconds)
+    await mesh.routes.refresh()
     return mesh
 
 
-def shard(number: int) -> FakeShard:
-    return FakeShard(shard=number, chunks=[chunk(f"vid_{number}", 0, f"bread number {number}")])
+def video(number: int, *, of: int) -> str:
+    """The video that `shard(number)` has, of so many shards."""
+    return video_of_slot(range(number * SLOTS // of, (number + 1) * SLOTS // of))
+
+
+def shard(number: int, *, of: int = 1) -> FakeShard:
+    return FakeShard(shard=number, chunks=[chunk(video(number, of=of), 0, f"bread number {number}")])
 
 
 def ids(answers: ShardAnswers) -> list[str]:
@@ -62,22 +82,23 @@ def ids(answers: ShardAnswers) -> list[str]:
 
 
 async def test_every_shard_is_asked_once(stack: AsyncExitStack) -> None:
-    rows = [[shard(number)] for number in range(4)]
+    rows = [[shard(number, of=4)] for number in range(4)]
     mesh = await start(stack, *rows)
     answers = await mesh.search()
-    assert ids(answers) == ["vid_0", "vid_1", "vid_2", "vid_3"]
+    assert set(ids(answers)) == {video(number, of=4) for number in range(4)}
+    assert answers.shards == [0, 1, 2, 3]
     assert answers.missing == []
     assert [row[0].behaviour.calls for row in rows] == [1, 1, 1, 1]
 
 
 async def test_a_shard_that_is_too_slow_is_missing_and_does_not_delay_the_rest(stack: AsyncExitStack) -> None:
-    slow = shard(1)
+    slow = shard(1, of=2)
     slow.behaviour.delay_seconds = 30
-    mesh = await start(stack, [shard(0)], [slow])
+    mesh = await start(stack, [shard(0, of=2)], [slow])
     started = time.monotonic()
     answers = await mesh.search(0.4)
     assert time.monotonic() - started < 3
-    assert ids(answers) == ["vid_0"]
+    assert ids(answers) == [video(0, of=2)]
     assert answers.missing == [Missing(1, "DEADLINE_EXCEEDED")]
 
 
@@ -87,7 +108,7 @@ async def test_an_unavailable_replica_is_replaced_by_another(stack: AsyncExitSta
     mesh = await start(stack, [broken, sound])
     for _ in range(4):
         answers = await mesh.search()
-        assert (ids(answers), answers.missing) == (["vid_0"], [])
+        assert (ids(answers), answers.missing) == ([video(0, of=1)], [])
     assert broken.behaviour.calls >= 1
     assert mesh.fanout.retries == broken.behaviour.calls
 
@@ -106,7 +127,7 @@ async def test_a_slow_replica_is_hedged_and_then_cancelled(stack: AsyncExitStack
     mesh = await start(stack, [slow, quick])
     started = time.monotonic()
     for _ in range(4):  # equals take turns, so the slow one comes first at least once
-        assert ids(await mesh.search()) == ["vid_0"]
+        assert ids(await mesh.search()) == [video(0, of=1)]
     assert time.monotonic() - started < 5
     assert mesh.fanout.hedges == slow.behaviour.calls >= 1
     await eventually(lambda: slow.behaviour.cancelled == slow.behaviour.calls)
@@ -116,20 +137,39 @@ async def test_a_slow_replica_is_hedged_and_then_cancelled(stack: AsyncExitStack
 async def test_nobody_listening_is_missing_at_once(stack: AsyncExitStack) -> None:
     client = GrpcShard.connect(f"127.0.0.1:{free_port()}")
     stack.push_async_callback(client.close)
-    fanout = Fanout(directory=StaticDirectory([[client]]))
+    fanout = Fanout(directory=StaticDirectory([[client]]), routes=routes_of(1))
     started = time.monotonic()
-    answers = await fanout.search(REQUEST, deadline=started + 10)
+    answers = await fanout.search(REQUEST, depth=10, deadline=started + 10)
     assert answers.missing == [Missing(0, "UNAVAILABLE")]
     assert time.monotonic() - started < 5
 
 
-async def test_health_is_what_the_peer_says(stack: AsyncExitStack) -> None:
+async def test_a_replica_says_how_it_is(stack: AsyncExitStack) -> None:
+    fake = FakeShard(
+        shard=3, replica=1, applied_sequence=41, lag=2, slots=frozenset({7}), chunks=[chunk("vid_x", 0, "x")]
+    )
+    server = await stack.enter_async_context(peer(fake))
+    client = GrpcShard.connect(server.target)
+    stack.push_async_callback(client.close)
+    replica = Replica(client, 3)
+    replica.looked_at(await client.state(timeout=5))
+    assert (replica.ready, replica.lag, replica.applied_sequence, replica.slots) == (True, 2, 41, 1 << 7)
+    assert (replica.model_revision, replica.slot_table_version) == (MODEL, 1)
+    away = GrpcShard.connect(f"127.0.0.1:{free_port()}")
+    stack.push_async_callback(away.close)
+    assert await away.state(timeout=0.5) is None
+
+
+async def test_many_searches_go_in_one_call(stack: AsyncExitStack) -> None:
     server = await stack.enter_async_context(peer(shard(0)))
     client = GrpcShard.connect(server.target)
     stack.push_async_callback(client.close)
-    assert await client.ready(timeout=5)
-    await server.set_serving(False)
-    assert not await client.ready(timeout=5)
+    other = pb.SearchShardRequest(text="stone", k=10)
+    found = await client.search_many([REQUEST, other, REQUEST], timeout=5)
+    assert [len(response.hits) for response in found] == [1, 0, 1]
+    with pytest.raises(EarmarkError) as refused:
+        await client.search_many([REQUEST, pb.SearchShardRequest(text="bread")], timeout=5)
+    assert refused.value.code == "INVALID_ARGUMENT"
 
 
 async def test_the_embedder_is_asked_again_after_it_was_away(stack: AsyncExitStack) -> None:

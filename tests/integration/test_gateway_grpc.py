@@ -188,9 +188,7 @@ async def test_an_unknown_video_is_not_found(videos: video_grpc.VideoServiceStub
 
 async def test_a_search_answers_as_over_http(mesh: Gateway) -> None:
     video_id = f"vid_{'a' * 26}"
-    mesh.shards[0].chunks.append(
-        chunk(video_id, 0, "Welcome. Bread rises slowly.", 30.0, 60.0, [(0, 30.0), (9, 31.25)], title="Bread")
-    )
+    mesh.index(chunk(video_id, 0, "Welcome. Bread rises slowly.", 30.0, 60.0, [(0, 30.0), (9, 31.25)], title="Bread"))
     stub = search_grpc.SearchServiceStub(mesh.channel)
     answer = await stub.Search(search_pb.SearchRequest(query="bread"))
     hit = answer.hits[0]

@@ -15,7 +15,7 @@ from services.common.objects import media_key, slice_audio_key, transcript_key
 from services.common.transcript import Segment, SliceTranscript, Word
 from services.common.videos.model import VideoStatus, VideoWarning
 from tests.support.gateway import Gateway, gateway
-from tests.support.gateway_peers import chunk
+from tests.support.gateway_peers import chunk, video_of_slot
 from tests.support.mesh import common_settings
 from tests.support.waiting import eventually
 
@@ -406,10 +406,12 @@ async def test_media_still_to_be_fetched_is_not_found(mesh: Gateway) -> None:
 
 
 def fill(mesh: Gateway) -> tuple[str, str]:
-    first, second = f"vid_{'a' * 26}", f"vid_{'b' * 26}"
+    first, second = video_of_slot(range(128)), video_of_slot(range(128, 256))
     text = "Welcome. The yeast eats sugar. That makes bread rise."
-    mesh.shards[0].chunks.append(chunk(first, 0, text, 30.0, 60.0, [(0, 30.0), (9, 31.5), (31, 35.25)], title="Bread"))
-    mesh.shards[1].chunks.append(chunk(second, 0, "bread with butter", title="Breakfast"))
+    mesh.index(
+        chunk(first, 0, text, 30.0, 60.0, [(0, 30.0), (9, 31.5), (31, 35.25)], title="Bread"),
+        chunk(second, 0, "bread with butter", title="Breakfast"),
+    )
     return first, second
 
 
@@ -431,6 +433,11 @@ async def test_a_search_finds_the_moment(mesh: Gateway) -> None:
         "legs": ["semantic", "keyword"],
         "embedding_model": "hash-words@1",
         "missing": [],
+        "replicas": [
+            {"shard": 0, "replica": 0, "applied_sequence": 0, "lag": 0},
+            {"shard": 1, "replica": 0, "applied_sequence": 0, "lag": 0},
+        ],
+        "tokens_reached": True,
     }
     timing = answer["timing"]
     assert timing["total_ms"] >= timing["embed_ms"] > 0
@@ -494,14 +501,15 @@ async def test_without_the_embedder_words_still_find(mesh: Gateway) -> None:
 
 async def test_without_any_shard_a_search_is_an_error(mesh: Gateway) -> None:
     for fake in mesh.shards:
-        await mesh.servers[f"shard {fake.shard}"].set_serving(False)
+        fake.ready = False
 
-    async def refused() -> bool:
-        return (await mesh.http.get("/search", params={"q": "bread"})).status_code == 503
+    error_of(await mesh.http.get("/search", params={"q": "bread"}), 503, "UNAVAILABLE", "NO_SHARD_ANSWERED")
 
-    await eventually(refused)
-    ready = await mesh.http.get("/readyz")
-    assert ready.status_code == 503
+    async def told() -> httpx.Response | None:
+        response = await mesh.http.get("/readyz")
+        return response if response.status_code == 503 else None
+
+    ready = await eventually(told)
     checks = ready.json()["checks"]
     assert checks["mongo"]["ready"]
     assert checks["shard 0"] == {"ready": False, "detail": "0 of 1 replicas"}

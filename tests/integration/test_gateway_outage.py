@@ -17,7 +17,7 @@ async def test_without_the_database_search_goes_on_and_the_rest_says_why(
     with ExitStack() as database:
         url = database.enter_context(mongo_server(tmp_path / "mongo"))
         async with gateway(common_settings(nats_url, url, "outage", object_store_url)) as mesh:
-            mesh.shards[0].chunks.append(chunk(new_video_id(), 0, "bread rises"))
+            mesh.index(chunk(new_video_id(), 0, "bread rises"))
             database.close()
             answer = await mesh.http.get("/search", params={"q": "bread"})
             assert len(answer.json()["hits"]) == 1

@@ -9,12 +9,15 @@ from typing import Any
 import grpc
 import httpx
 
+from earmark.internal.v1 import shard_service_pb2 as shard_pb
+from services.common.registry import IndexerRegistry, Peer
 from services.common.rpc import connect
 from services.common.runner import serve
 from services.common.settings import CommonSettings
+from services.common.slots import SlotTables
 from services.gateway.app import build
 from services.gateway.settings import Settings
-from tests.support.gateway_peers import FakeEmbedder, FakeShard, PeerServer, peer
+from tests.support.gateway_peers import FakeEmbedder, FakeShard, PeerServer, peer, spread
 from tests.support.mesh import Backbone, backbone
 from tests.support.ports import free_port
 from tests.support.waiting import eventually
@@ -34,6 +37,10 @@ class Gateway:
     stop: asyncio.Event = field(default_factory=asyncio.Event)
     task: asyncio.Task[int] | None = None
 
+    def index(self, *chunks: shard_pb.Chunk) -> None:
+        """Puts chunks into the shards that own them."""
+        spread(self.shards, *chunks)
+
     async def upload(self, data: bytes = b"media", name: str = "talk.mp4", kind: str = "video/mp4") -> dict[str, Any]:
         """Uploads a file and gives its video."""
         response = await self.http.post("/videos/upload", files={"file": (name, data, kind)})
@@ -49,16 +56,19 @@ async def gateway(common: CommonSettings, **given: Any) -> AsyncIterator[Gateway
         base = await stack.enter_async_context(backbone(common))
         embedder, shards = FakeEmbedder(), [FakeShard(0), FakeShard(1)]
         servers = {"embedder": await stack.enter_async_context(peer(embedder))}
+        registry = IndexerRegistry(base.database)
         for fake in shards:
-            servers[f"shard {fake.shard}"] = await stack.enter_async_context(peer(fake))
+            server = servers[f"shard {fake.shard}"] = await stack.enter_async_context(peer(fake))
+            await registry.announce(Peer(fake.shard, fake.replica, server.target))
+        await SlotTables(base.database).load_or_create(len(shards))
         settings = Settings(
             **{
                 **common.model_dump(),
                 "http_port": free_port(),
                 "grpc_port": free_port(),
                 "embedder_target": servers["embedder"].target,
-                "shard_targets": [[servers["shard 0"].target], [servers["shard 1"].target]],
                 "health_every_seconds": 0.1,
+                "routing_every_seconds": 0.2,
                 "watch_poll_seconds": 0.3,
                 "search_deadline_seconds": 1.5,
                 **given,

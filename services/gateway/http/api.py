@@ -33,7 +33,7 @@ def create(
     searcher: Searcher,
     shards: Shards,
     query_max_chars: int,
-    checks: Mapping[str, health.Check],
+    checks: Callable[[], Mapping[str, health.Check]],
     stopping: Callable[[], bool],
 ) -> FastAPI:
     """Makes the application."""

@@ -27,11 +27,11 @@ class State:
 Check = Callable[[], Awaitable[State]]
 
 
-def router(*, checks: Mapping[str, Check], stopping: Callable[[], bool]) -> APIRouter:
+def router(*, checks: Callable[[], Mapping[str, Check]], stopping: Callable[[], bool]) -> APIRouter:
     """Makes the routes.
 
     Args:
-        checks: What `/readyz` asks, by name.
+        checks: Gives what `/readyz` asks at this moment, by name.
         stopping: Whether the gateway is on its way out.
     """
     routes = APIRouter(tags=["operations"])
@@ -48,10 +48,11 @@ def router(*, checks: Mapping[str, Check], stopping: Callable[[], bool]) -> APIR
     )
     async def readyz() -> Response:
         """Says what each dependency says; 503 while one does not answer or the gateway stops."""
-        states = await asyncio.gather(*(_ask(check) for check in checks.values()))
+        asked = checks()
+        states = await asyncio.gather(*(_ask(check) for check in asked.values()))
         ready = all(state.ready for state in states) and not stopping()
         shown = {
-            name: {"ready": state.ready, "detail": state.detail} for name, state in zip(checks, states, strict=True)
+            name: {"ready": state.ready, "detail": state.detail} for name, state in zip(asked, states, strict=True)
         }
         return json({"ready": ready, "stopping": stopping(), "checks": shown}, 200 if ready else 503)
 

@@ -101,6 +101,12 @@ class Video(_Shape):
     warnings: list[VideoWarning]
     revision: int
     """Grows with every change."""
+    collection: str | None = Field(examples=["baking"])
+    """The collection it belongs to."""
+    tags: list[str]
+    index_token: str | None = Field(examples=["ix1-3f-1a2b"])
+    """Stands for what of it is searchable: given to a search as `min_token`, the answer has that in. Null while nothing
+    is."""
     links: Links
 
 
@@ -125,6 +131,12 @@ class VideoState(_Shape):
     warnings: list[VideoWarning]
     duration: float | None
     revision: int
+    collection: str | None = Field(examples=["baking"])
+    """The collection it belongs to."""
+    tags: list[str]
+    index_token: str | None = Field(examples=["ix1-3f-1a2b"])
+    """Stands for what of it is searchable: given to a search as `min_token`, the answer has that in. Null while nothing
+    is."""
     links: Links
 
 
@@ -242,6 +254,17 @@ class Missing(_Shape):
     reason: str = Field(examples=["UNAVAILABLE"])
 
 
+class ReplicaCoverage(_Shape):
+    """How far a replica that answered had followed the events."""
+
+    shard: int
+    replica: int
+    applied_sequence: int
+    """Stream sequence it had applied."""
+    lag: int
+    """Events of its slots that it had yet to apply."""
+
+
 class Coverage(_Shape):
     """What the answer covers."""
 
@@ -252,6 +275,10 @@ class Coverage(_Shape):
     legs: list[Literal["semantic", "keyword"]]
     embedding_model: str | None
     missing: list[Missing]
+    replicas: list[ReplicaCoverage]
+    """The replicas that answered."""
+    tokens_reached: bool
+    """Whether all that `min_token` stands for is in; true when there was none."""
 
 
 class Timing(_Shape):

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 
 from earmark.internal.v1 import shard_service_pb2 as pb
-from services.gateway.ranking import RRF_K, fuse, group
+from services.gateway.ranking import RRF_K, RankedHit, group
+from services.gateway.ranking import fuse as fused_with_more
 
 
 def hit(chunk_id: str, semantic: float | None = None, keyword: float | None = None) -> pb.ShardHit:
@@ -15,6 +18,10 @@ def hit(chunk_id: str, semantic: float | None = None, keyword: float | None = No
 
 def response(*hits: pb.ShardHit) -> pb.SearchShardResponse:
     return pb.SearchShardResponse(hits=hits)
+
+
+def fuse(responses: Sequence[pb.SearchShardResponse], *, semantic_floor: float) -> list[RankedHit]:
+    return fused_with_more(responses, semantic_floor=semantic_floor).hits
 
 
 def order(*responses: pb.SearchShardResponse, floor: float = 0.1) -> list[str]:
