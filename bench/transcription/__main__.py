@@ -1,0 +1,191 @@
+"""The mesh and other ways to run the same Whisper model, on one recording: speed, words right, memory.
+
+python -m bench.transcription                       ten minutes of English, all ways, one after another
+python -m bench.transcription --minutes 60 --only mesh workers-2
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from bench import gateway, machine
+from bench.transcription.arrangement import ARRANGEMENTS
+from bench.transcription.audio import Talk, talk
+from bench.transcription.memory import Peak
+from earmark.local import models
+
+MESH = "mesh"
+NAMES = {
+    "plain": "faster-whisper, its defaults",
+    "plain-int8": "faster-whisper, int8, VAD, no text carried on",
+    "batched": "BatchedInferencePipeline, int8, batch 8",
+    "whisper.cpp": "whisper.cpp (pywhispercpp)",
+    "workers-1": "our recognizer alone, 1 worker, slices cut before",
+    "workers-2": "… 2 workers",
+    "workers-4": "… 4 workers",
+    "workers-8": "… 8 workers",
+    MESH: "the mesh: upload to searchable",
+}
+
+
+@dataclass(slots=True)
+class Result:
+    """What one way came to, over the repeats. Seconds without loading the model; memory in MiB."""
+
+    seconds: list[float] = field(default_factory=list)
+    first: list[float] = field(default_factory=list)
+    mib: float = 0.0
+    wrong: int = 0
+    invented: int = 0
+    words: int = 0
+    absent: str = ""
+    cutting: float = 0.0
+
+
+def main() -> None:
+    """Measures and prints a Markdown table."""
+    cores = len(os.sched_getaffinity(0))
+    ways = [name for name in ARRANGEMENTS if not name.startswith("workers") or int(name[8:]) <= cores] + [MESH]
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--minutes", type=float, default=10, help="length of the recording")
+    parser.add_argument("--repeats", type=int, default=1, help="of each, in turn; medians are shown")
+    parser.add_argument("--only", nargs="+", choices=[*ARRANGEMENTS, MESH], default=ways, help="ways to measure")
+    parser.add_argument("--samples-only", action="store_true", help="leave ../shared/media out")
+    parser.add_argument("--json", type=Path, help="write every single figure there")
+    arguments = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended by SIGTERM"))
+    before, busy = machine.describe(), machine.load_per_core() > 0.3
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="earmark-bench-")))
+        found = models.ensure(folder / "models")
+        recording = talk(folder / "talk.flac", minutes=arguments.minutes, samples_only=arguments.samples_only)
+        results = {name: Result() for name in arguments.only}
+        for turn in range(arguments.repeats):
+            for name in arguments.only if turn % 2 == 0 else arguments.only[::-1]:
+                print(f"… {name}", file=sys.stderr, flush=True)
+                if name == MESH:
+                    measure_mesh(results[name], recording, folder / f"mesh-{turn}")
+                else:
+                    measure(results[name], name, recording, found.asr)
+    print(table(results, recording))
+    if busy:
+        print("\n**The machine was busy with other things before this run: neither the times nor the ratios hold.**")
+    print(f"\nBefore: {before}\n\nAfter: {machine.describe()}")
+    if arguments.json:
+        shown = {name: {slot: getattr(result, slot) for slot in Result.__slots__} for name, result in results.items()}
+        arguments.json.write_text(json.dumps(shown, indent=1) + "\n", encoding="utf-8")
+
+
+def measure(result: Result, name: str, recording: Talk, model: str) -> None:
+    """Runs one arrangement in a process of its own."""
+    command = [sys.executable, "-m", "bench.transcription.arrangement", name, str(recording.path), model]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    peak = Peak()
+    with peak.of(process.pid):
+        out, _ = process.communicate()
+    if process.returncode:
+        result.absent = f"ended with status {process.returncode}"
+        return
+    told: dict[str, Any] = json.loads(out.splitlines()[-1])
+    if "absent" in told:
+        result.absent = told["absent"]
+        return
+    result.seconds.append(told["seconds"])
+    result.cutting = told.get("cutting", 0.0)
+    result.mib = max(result.mib, peak.mib)
+    result.wrong, result.invented, result.words = recording.errors(told["text"])
+
+
+def measure_mesh(result: Result, recording: Talk, folder: Path) -> None:
+    """Starts a mesh, uploads the recording, and waits until all of it can be found; the models are loaded before."""
+    with gateway.started_mesh(folder) as url:
+        pid = json.loads((folder / "run" / "mesh.json").read_text(encoding="utf-8"))
+        peak = Peak()
+        with peak.of(_supervisor(pid)):
+            video_id, uploaded, first, ready = asyncio.run(_ingest(url, recording.path))
+        result.seconds.append(ready - uploaded)
+        result.first.append(first - uploaded)
+        result.mib = max(result.mib, peak.mib)
+        answer = httpx.get(f"{url}/videos/{video_id}/transcript", params={"suspect": "exclude"}, timeout=60)
+        heard = " ".join(segment["text"] for segment in answer.raise_for_status().json()["segments"])
+        result.wrong, result.invented, result.words = recording.errors(heard)
+
+
+async def _ingest(url: str, path: Path) -> tuple[str, float, float, float]:
+    """Gives the id, and when it was uploaded, first searchable, and ready."""
+    async with httpx.AsyncClient(base_url=url, timeout=600) as client:
+        with path.open("rb") as file:
+            response = await client.post("/videos/upload", files={"file": (path.name, file)})
+        uploaded = time.perf_counter()
+        video_id = response.raise_for_status().json()["video_id"]
+        first = 0.0
+        while True:
+            video = (await client.get(f"/videos/{video_id}")).raise_for_status().json()
+            now = time.perf_counter()
+            if not first and video["progress"]["seconds_searchable"]:
+                first = now
+            if video["status"] == "ready":
+                return video_id, uploaded, first, now
+            if video["status"] == "failed":
+                raise RuntimeError(f"the video failed: {video['error']}")
+            await asyncio.sleep(0.1)
+
+
+def _supervisor(mesh: dict[str, Any]) -> int:
+    pids = mesh.get("pid") or mesh.get("pids", {})
+    return int(pids if isinstance(pids, int) else pids.get("supervisor", os.getpid()))
+
+
+def table(results: dict[str, Result], recording: Talk) -> str:
+    """The figures as Markdown."""
+    rows = [
+        f"{recording.seconds / 60:.1f} min of English, {recording.parts} pieces:",
+        "",
+        "| | s | × real time | × faster-whisper's defaults | WER, % | words invented | peak MiB |",
+        "|---|---:|---:|---:|---:|---:|---:|",
+    ]
+    base = statistics.median(results["plain"].seconds) if results.get("plain", Result()).seconds else 0.0
+    for name, result in results.items():
+        if not result.seconds:
+            rows.append(f"| {NAMES[name]} | not run: {result.absent} | | | | | |")
+            continue
+        seconds = statistics.median(result.seconds)
+        cells = [
+            NAMES[name],
+            f"{seconds:.1f}",
+            f"{recording.seconds / seconds:.1f}",
+            f"{base / seconds:.2f}" if base else "",
+            f"{100 * result.wrong / result.words:.2f}",
+            str(result.invented),
+            f"{result.mib:.0f}",
+        ]
+        rows.append(f"| {' | '.join(cells)} |")
+    mesh = results.get(MESH, Result())
+    best = [r for name, r in results.items() if name.startswith("workers") and r.seconds]
+    if mesh.seconds and best:
+        fastest = min(best, key=lambda r: statistics.median(r.seconds))
+        ratio = statistics.median(mesh.seconds) / statistics.median(fastest.seconds) - 1
+        rows += ["", f"The mesh takes {100 * ratio:.1f} % longer than the best bare workers, cutting (alone"]
+        rows[-1] += f" {fastest.cutting:.1f} s) and indexing included."
+    if mesh.first:
+        rows += ["", f"First searchable {statistics.median(mesh.first):.1f} s after the upload's last byte."]
+    return "\n".join(rows)
+
+
+if __name__ == "__main__":
+    main()

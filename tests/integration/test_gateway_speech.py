@@ -1,0 +1,82 @@
+"""What an uploader says of the speech in a video, and what is shown of what likely nobody said."""
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from services.common.objects import transcript_key
+from services.common.speech import SpeechOptions
+from services.common.transcript import Segment, SliceTranscript
+from tests.support.gateway import Gateway, gateway
+from tests.support.mesh import common_settings
+
+FILE = ("file", ("talk.mp4", b"media", "video/mp4"))
+TOLD = {"language": " DE ", "prompt": "Ein Vortrag\nüber Brot.", "hotwords": "Teigling, Stückgare", "task": "translate"}
+KEPT = SpeechOptions("de", "Ein Vortrag über Brot.", "Teigling, Stückgare", "translate")
+
+
+@pytest.fixture
+async def mesh(nats_url: str, mongo_url: str, mongo_database: str, object_store_url: str) -> AsyncIterator[Gateway]:
+    async with gateway(common_settings(nats_url, mongo_url, mongo_database, object_store_url)) as running:
+        yield running
+
+
+async def test_what_is_said_of_the_speech_is_kept_for_the_recognizer(mesh: Gateway) -> None:
+    form: list[tuple[str, Any]] = [(name, (None, text)) for name, text in TOLD.items()]
+    for parts in ([FILE, *form], [*form, FILE]):
+        uploaded = await mesh.http.post("/videos/upload", files=parts)
+        assert uploaded.status_code == 202, uploaded.text
+        assert (await mesh.backbone.videos.get(uploaded.json()["video_id"])).speech == KEPT
+    added = await mesh.http.post("/videos", json={"url": "https://1.1.1.1/a.mp4", **TOLD})
+    assert (await mesh.backbone.videos.get(added.json()["video_id"])).speech == KEPT
+    silent = await mesh.http.post("/videos/upload", files=[FILE])
+    assert (await mesh.backbone.videos.get(silent.json()["video_id"])).speech == SpeechOptions()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("language", "German!"), ("task", "summarize"), ("prompt", "x" * 601), ("hotwords", "y " * 400)],
+)
+async def test_what_is_of_no_use_is_refused_by_name(mesh: Gateway, name: str, value: str) -> None:
+    for response in (
+        await mesh.http.post("/videos/upload", files=[FILE, (name, (None, value))]),
+        await mesh.http.post("/videos", json={"url": "https://1.1.1.1/a.mp4", name: value}),
+    ):
+        assert response.status_code == 400, response.text
+        assert name in str(response.json()["error"]["details"])
+    assert await mesh.backbone.videos.page(limit=1) == []
+
+
+async def test_what_is_suspect_is_in_json_with_its_reason_and_in_captions_on_request(mesh: Gateway) -> None:
+    video_id = (await mesh.http.post("/videos/upload", files=[FILE])).json()["video_id"]
+    videos = mesh.backbone.videos
+    await videos.begin_processing(video_id)
+    await videos.add_slice(video_id, "00000", start_time=0, end_time=60)
+    segments = [
+        Segment(0, 4, "The bread rises.", language="en", speech_share=0.9, confidence=0.93),
+        Segment(40, 42, "Thanks for watching!", language="en", speech_share=0.1, confidence=0.4, suspect="phantom"),
+    ]
+    transcript = SliceTranscript(video_id, "00000", 0, 60, "en", 0.9, "base", segments)
+    await mesh.backbone.objects.put(transcript_key(video_id, "00000"), transcript.to_bytes())
+    spoken = {"en": 4.0, "de": 9.0, "cy": 0.01}
+    await videos.slice_transcribed(video_id, "00000", language="en", asr_model="base", spoken=spoken)
+
+    async def text(**params: str) -> str:
+        response = await mesh.http.get(f"/videos/{video_id}/transcript", params=params)
+        assert response.status_code == 200, response.text
+        return response.text
+
+    for form in ("vtt", "srt", "txt"):
+        assert "watching" not in await text(format=form)
+        assert "bread rises" in await text(format=form)
+        assert "watching" in await text(format=form, suspect="include")
+    shown = (await mesh.http.get(f"/videos/{video_id}/transcript")).json()["segments"]
+    assert [segment["suspect"] for segment in shown] == ["", "phantom"]
+    assert (shown[0]["confidence"], shown[0]["speech_share"], shown[0]["language"]) == (0.93, 0.9, "en")
+    assert "watching" not in await text(suspect="exclude")
+    refused = await mesh.http.get(f"/videos/{video_id}/transcript", params={"suspect": "perhaps"})
+    assert refused.status_code == 400
+
+    metadata = (await mesh.http.get(f"/videos/{video_id}")).json()["metadata"]
+    assert (metadata["language"], metadata["languages"]) == ("de", ["de", "en"])
