@@ -88,7 +88,10 @@ TRANSCRIPT = {
     "video_id": VIDEO,
     "language": "en",
     "complete": True,
-    "segments": [{"start": at, "end": at + 5.0, "text": f"Line at {at}.", "words": []} for at in range(0, 120, 6)],
+    "segments": [
+        {"start": at, "end": at + 5.0, "text": f"Line at {at}.", "words": [], "speaker": "Ann"}
+        for at in range(0, 120, 6)
+    ],
 }
 
 
@@ -99,6 +102,7 @@ class Gateway:
         self.videos: list[Answer] = [video()]
         self.search: Callable[[str, Route], Answer | None] = lambda _query, _route: answer()
         self.requests: list[str] = []
+        self.media_status = 206
 
     def __call__(self, route: Route) -> None:
         address = urlsplit(route.request.url)
@@ -119,7 +123,7 @@ class Gateway:
             self.json(route, {"videos": self.videos, "next_cursor": None})
         elif path == f"/videos/{VIDEO}" and route.request.method == "GET" and self.videos:
             self.json(route, self.videos[0])
-        elif path.endswith("/media"):
+        elif path.endswith("/media") and self.media_status == 206:
             self._media(route)
         elif path.endswith("/transcript"):
             self.json(route, TRANSCRIPT)
@@ -247,6 +251,29 @@ def test_an_empty_library_says_how_to_start(page: Page, gateway: Gateway) -> Non
     gateway.videos = []
     page.goto(f"{ORIGIN}/")
     expect(page.get_by_role("button", name="Choose files")).to_be_visible()
+
+
+def test_a_video_made_of_a_transcript_says_that_there_is_nothing_to_play(page: Page, gateway: Gateway) -> None:
+    links = {**video()["links"], "media": None}
+    gateway.videos = [video(links=links, url="https://example.org/talk")]
+    gateway.media_status = 404
+    gateway.search = lambda _query, _route: answer(moment("Line at 84.", 84.0))
+    page.goto(f"{ORIGIN}/v/{VIDEO}?t=84")
+    expect(page.locator(".nothing-to-play")).to_contain_text("There is nothing to play")
+    expect(page.locator(".nothing-to-play a")).to_have_attribute("href", "https://example.org/talk")
+    expect(page.locator('.line[aria-current="true"]')).to_contain_text("Line at 84.")
+    expect(page.locator(".line-speaker").first).to_have_text("Ann:")
+    assert page.locator("video, .notice").count() == 0
+    assert page.get_by_role("link", name="Original").count() == 0
+    page.locator(".line").nth(2).click()
+    expect(page.locator('.line[aria-current="true"]')).to_contain_text("Line at 12.")
+    # Known from the library by now: not even asked for.
+    gateway.requests.clear()
+    page.goto(f"{ORIGIN}/?q=line")
+    page.locator(".hit a.cover").click()
+    expect(page.locator(".nothing-to-play")).to_be_visible()
+    expect(page.locator('.line[aria-current="true"]')).to_contain_text("Line at 84.")
+    assert not [request for request in gateway.requests if request.endswith("/media")]
 
 
 def test_a_failed_video_says_why_and_delete_asks_first(page: Page, gateway: Gateway) -> None:

@@ -9,11 +9,12 @@ import * as store from "./store.js";
 const PAGE = 50;
 
 /** How a video stands, in words; "" when there is nothing to say. */
-function standing({ status, progress, warnings, error }) {
+function standing({ status, progress, warnings, error, links }) {
   switch (status) {
     case "uploaded":
       return "Waiting its turn";
     case "processing": {
+      if (!progress.slices_done && links.media === null) return "Being made searchable";
       if (!progress.slices_known) return "Listening for speech";
       if (!progress.slices_done) return progress.slicing_done ? `Writing down ${plural(progress.slices_known, "part")}` : "Writing down what is said";
       const parts = progress.slicing_done ? `${progress.slices_done} of ${plural(progress.slices_known, "part")} done` : `${plural(progress.slices_done, "part")} done so far`;

@@ -7,6 +7,7 @@ import * as route from "./route.js";
 import * as store from "./store.js";
 import { createTranscript } from "./transcript.js";
 
+const NOTHING_TO_PLAY = "There is nothing to play: this video was made of a transcript.";
 const UNPLAYABLE = "Your browser can’t play this kind of file. The transcript works all the same, and the original can be downloaded.";
 
 /**
@@ -37,14 +38,31 @@ export function createPlayer({ onClose, onJump }) {
   let open = null; // {id, media, loading: AbortController, done: slices in the transcript shown}
 
   function share() {
-    const link = route.shareLink(open.id, open.media.currentTime);
+    const link = route.shareLink(open.id, now());
     const label = copy.querySelector("span");
     copyText(link).then((ok) => {
-      const told = ok ? `Link to ${clock(open?.media.currentTime ?? 0)} copied` : "Could not copy";
+      const told = ok ? `Link to ${clock(open ? now() : 0)} copied` : "Could not copy";
       setText(label, told);
       announce(told);
       setTimeout(() => setText(label, "Copy link"), 2500);
     });
+  }
+
+  /** The second the player is at, or with nothing to play the one that was chosen last. */
+  const now = () => (open.mute ? (open.t ?? 0) : open.media.currentTime);
+
+  /** Puts words where the picture would be, once it is known that there is none. */
+  function mute() {
+    if (open.mute || store.get(open.id)?.links.media !== null) return;
+    open.mute = true;
+    open.media.removeAttribute("src");
+    open.media.load();
+    const { url } = store.get(open.id);
+    const seen = /^https?:/.test(url ?? "") && el("a", { href: url, target: "_blank", rel: "noopener noreferrer" }, "See it where it comes from");
+    stage.replaceChildren(el("p", { class: "nothing-to-play" }, NOTHING_TO_PLAY, ...(seen ? [" ", seen] : [])));
+    problem.replaceChildren();
+    download.hidden = true;
+    transcript.at(now());
   }
 
   function createMedia(id) {
@@ -63,6 +81,12 @@ export function createPlayer({ onClose, onJump }) {
   }
 
   function seek(t, play) {
+    open.t = t;
+    transcript.followAgain();
+    if (open.mute) {
+      transcript.at(t);
+      return;
+    }
     const { media } = open;
     const jump = () => {
       media.currentTime = Math.min(t, Number.isFinite(media.duration) ? media.duration : t);
@@ -71,7 +95,6 @@ export function createPlayer({ onClose, onJump }) {
     };
     if (media.readyState >= HTMLMediaElement.HAVE_METADATA) jump();
     else media.addEventListener("loadedmetadata", jump, { once: true });
-    transcript.followAgain();
   }
 
   function captions(code) {
@@ -93,7 +116,7 @@ export function createPlayer({ onClose, onJump }) {
       transcript.show(answer.segments, answer.language);
       transcript.mark(mine.ranges);
       transcript.at(mine.media.currentTime || mine.t || 0);
-      if (answer.segments.length) captions(answer.language);
+      if (answer.segments.length && !mine.mute) captions(answer.language);
       mine.shown = answer;
       describe();
     } catch (error) {
@@ -104,6 +127,7 @@ export function createPlayer({ onClose, onJump }) {
   function describe() {
     const video = store.get(open.id);
     if (!video) return;
+    mute();
     setText(title, video.title);
     document.title = `${video.title} · Earmark`;
     const parts = [video.duration && clock(video.duration), language(video.metadata.language), day(video.metadata.uploaded_at)];
@@ -114,6 +138,7 @@ export function createPlayer({ onClose, onJump }) {
     const lines = open.shown?.segments.length ?? 0;
     let told = "";
     if (store.isActive(video)) told = lines ? `Still being written: ${roughly(video.progress.seconds_searchable)} done so far.` : "Nothing written yet. It appears here as it is made.";
+    else if (video.status === "failed" && open.mute) told = lines ? "The transcript is whole, but a part of it could not be made searchable." : "";
     else if (video.status === "failed") told = lines ? "Incomplete: a part could not be transcribed." : "There is no transcript: this video could not be transcribed.";
     else if (open.shown && !lines) told = "No speech was found in this video.";
     setText(state, told);
@@ -158,7 +183,7 @@ export function createPlayer({ onClose, onJump }) {
       if (fresh) {
         this.hide();
         root.hidden = false;
-        open = { id, t, media: createMedia(id), loading: new AbortController(), done: 0, ranges: [], shown: null };
+        open = { id, t, media: createMedia(id), loading: new AbortController(), done: 0, ranges: [], shown: null, mute: false };
         problem.replaceChildren();
         root.removeAttribute("data-broken");
         setText(title, "…");
@@ -166,7 +191,9 @@ export function createPlayer({ onClose, onJump }) {
         setText(state, "");
         stage.classList.remove("sound-only");
         stage.replaceChildren(open.media);
+        download.hidden = false;
         root.scrollTop = 0;
+        mute();
       }
       showFound(hit, q);
       if (t !== null) seek(t, true);

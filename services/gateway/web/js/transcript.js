@@ -49,7 +49,7 @@ export function createTranscript(onJump) {
         "button",
         { type: "button", class: "line", tabIndex: index === 0 ? 0 : -1, data: { index: String(index) } },
         el("span", { class: "line-time", "aria-hidden": "true" }, clock(segment.start)),
-        el("span", { class: "line-text", dir: "auto" }, text),
+        el("span", { class: "line-text", dir: "auto" }, ...(segment.speaker ? [el("b", { class: "line-speaker" }, `${segment.speaker}: `)] : []), text),
         el("span", { class: "hidden" }, `, at ${spokenClock(segment.start)}`),
       ),
     );
@@ -83,7 +83,7 @@ export function createTranscript(onJump) {
   return {
     node,
     /**
-     * @param {{start: number, end: number, text: string}[]} segments  in order of time, seconds
+     * @param {{start: number, end: number, text: string, speaker: string}[]} segments  in order of time, seconds
      * @param {string} language
      */
     show(segments, language) {
