@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -28,6 +28,7 @@ class Chunk:
         marks: For each sentence its first code point in `text` and its start in seconds.
         language: ISO 639-1, empty when unknown.
         sentence_vectors: The vectors of its sentences, one after the other: int8, a normalised vector times 127.
+        speaker: Who speaks, empty when unknown.
     """
 
     chunk_id: str
@@ -37,6 +38,7 @@ class Chunk:
     marks: tuple[tuple[int, float], ...] = ()
     language: str = ""
     sentence_vectors: bytes = b""
+    speaker: str = ""
 
     @property
     def video_id(self) -> str:
@@ -64,7 +66,7 @@ class Batch:
     model_revision: str
 
     def checked(self) -> Batch:
-        """Gives the batch with vectors of exactly unit length.
+        """Gives the batch with vectors as the index keeps them: of unit length, rounded to float16.
 
         Raises:
             InvalidArgument: An id is malformed or comes twice, times run backwards, or a vector is missing, zero or has
@@ -92,7 +94,7 @@ class Batch:
                     f" of sentence vectors; {self.vectors.shape[1]} bytes belong to each",
                     field="chunks.sentence_vectors",
                 )
-        return Batch(self.chunks, unit(self.vectors), self.model_revision)
+        return Batch(self.chunks, rounded(unit(self.vectors)), self.model_revision)
 
 
 def check_chunk(chunk: Chunk) -> None:
@@ -123,6 +125,11 @@ def unit(vectors: Vectors) -> Vectors:
     return np.ascontiguousarray(vectors / lengths[:, None], dtype=np.float32)
 
 
+def rounded(vectors: Vectors) -> Vectors:
+    """Gives vectors as float16 would keep them, in float32: a head that holds them so answers as the file will."""
+    return vectors.astype(np.float16).astype(np.float32)
+
+
 def unit_vector(vector: Vectors) -> Vectors:
     """Gives one vector (d,) at length one. Raises InvalidArgument when it has no direction."""
     length = math.sqrt(abs(float(np.dot(vector, vector))))
@@ -132,20 +139,39 @@ def unit_vector(vector: Vectors) -> Vectors:
 
 
 @dataclass(frozen=True, slots=True)
+class VideoInfo:
+    """What is true of a whole video; it can change while its chunks stay.
+
+    Attributes:
+        title: Its title.
+        collection: The collection it belongs to; empty for none.
+        tags: Its tags.
+        uploaded_at: When it was uploaded, in seconds since 1970; 0 when unknown.
+        duration: Its length in seconds; None while unknown.
+    """
+
+    title: str = ""
+    collection: str = ""
+    tags: tuple[str, ...] = ()
+    uploaded_at: float = 0.0
+    duration: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class ReplaceSlice:
     """Makes `batch` all there is of a slice."""
 
     video_id: str
     slice_id: str
-    title: str
+    info: VideoInfo
     batch: Batch
 
 
 @dataclass(frozen=True, slots=True)
 class PutChunks:
-    """Adds chunks of any videos, each replacing the one of its id. `titles` has the title of every video named."""
+    """Adds chunks of any videos, each replacing the one of its id. `infos` has every video named."""
 
-    titles: dict[str, str]
+    infos: Mapping[str, VideoInfo]
     batch: Batch
 
 
@@ -156,25 +182,73 @@ class RemoveVideo:
     video_id: str
 
 
-Change = ReplaceSlice | PutChunks | RemoveVideo
+@dataclass(frozen=True, slots=True)
+class DescribeVideo:
+    """Changes what is true of a whole video; nothing happens when none of it is here."""
+
+    video_id: str
+    info: VideoInfo
+
+
+@dataclass(frozen=True, slots=True)
+class DropSlots:
+    """Takes everything of some slots out."""
+
+    slots: frozenset[int]
+
+
+Change = ReplaceSlice | PutChunks | RemoveVideo | DescribeVideo | DropSlots
+
+MAX_FILTER_VALUES = 100_000
 
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """Which chunks may be found.
+    """Which chunks may be found: those for which every field that is set holds.
 
     Attributes:
         video_ids: Only of these videos; empty means all.
         language: Only in this language; empty means any.
+        collections: Only of videos of one of these collections; empty means any.
+        speakers: Only by one of these speakers; empty means any.
+        tags: Only of videos with every one of these tags.
+        uploaded_since: Only of videos uploaded then or later, in seconds since 1970.
+        uploaded_before: Only of videos uploaded before then, in seconds since 1970.
+        min_duration: Only of videos at least this long, in seconds.
+        max_duration: Only of videos at most this long, in seconds.
+
+    Raises:
+        InvalidArgument: A list is longer than 100,000.
     """
 
     video_ids: frozenset[str] = frozenset()
     language: str = ""
+    collections: frozenset[str] = frozenset()
+    speakers: frozenset[str] = frozenset()
+    tags: frozenset[str] = frozenset()
+    uploaded_since: float | None = None
+    uploaded_before: float | None = None
+    min_duration: float | None = None
+    max_duration: float | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("video_ids", "collections", "speakers", "tags"):
+            if (given := len(getattr(self, name))) > MAX_FILTER_VALUES:
+                message = f"the filter names {given} {name}; {MAX_FILTER_VALUES} at most: use a collection or a tag"
+                raise InvalidArgument(message, field=f"filter.{name}")
+
+    @property
+    def of_videos(self) -> bool:
+        """Whether it keeps whole videos out."""
+        return self != Filter(language=self.language, speakers=self.speakers)
 
     @property
     def passes_all(self) -> bool:
         """Whether it keeps nothing out."""
-        return not self.video_ids and not self.language
+        return self == _NO_FILTER
+
+
+_NO_FILTER = Filter()
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,13 +261,17 @@ class Query:
         text: What to look for; empty to skip the keyword leg.
         k: Hits a leg gives at most.
         filter: Which chunks may be found.
+        slots: Slots to answer for; None means every slot held.
+        ids_only: Leaves the texts and the sentences' scores out.
     """
 
     vector: Vectors | None
     model_revision: str
     text: str
     k: int
-    filter: Filter = field(default_factory=Filter)
+    filter: Filter = _NO_FILTER
+    slots: frozenset[int] | None = None
+    ids_only: bool = False
 
 
 class Hit(NamedTuple):
@@ -201,7 +279,7 @@ class Hit(NamedTuple):
 
     Attributes:
         number: Number of the chunk in this shard; never given to another chunk or another version of this one.
-        chunk: The chunk.
+        record: The chunk, as `record.encode` gives it.
         title: Title of its video.
         semantic_score: Cosine.
         keyword_score: BM25.
@@ -209,7 +287,7 @@ class Hit(NamedTuple):
     """
 
     number: int
-    chunk: Chunk
+    record: bytes
     title: str
     semantic_score: float | None
     keyword_score: float | None
@@ -218,8 +296,16 @@ class Hit(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What a search gives: the hits, the legs that ran, and the stream sequence applied at that moment."""
+    """What a search gives.
+
+    Attributes:
+        hits: The chunks found, in no order.
+        legs: Legs that ran.
+        applied_sequence: Stream sequence applied at that moment.
+        model_revision: Model of the vectors held; empty while there are none.
+    """
 
     hits: list[Hit]
     legs: tuple[str, ...]
     applied_sequence: int
+    model_revision: str = ""

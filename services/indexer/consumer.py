@@ -1,10 +1,10 @@
-"""Follows the stream: what was embedded becomes searchable, what was deleted goes."""
+"""Follows the stream and the slot table: what was embedded becomes searchable, what was deleted goes, slots move."""
 
 from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from typing import Any, TypeVar
 
 import structlog
@@ -15,13 +15,17 @@ from services.common.errors import EarmarkError, InvalidArgument, VideoNotFound
 from services.common.events import topology
 from services.common.events.bus import EventBus
 from services.common.events.follower import FollowedEvent, Follower
+from services.common.ids import SLOTS
+from services.common.slots import SlotTable, SlotTables
 from services.common.videos.model import ChunkRecord, Video, VideoStatus
 from services.common.videos.store import VideoStore
-from services.indexer.chunks import Change, RemoveVideo
+from services.indexer.chunks import Change, DescribeVideo, DropSlots, RemoveVideo
+from services.indexer.fill import Filling
 from services.indexer.indexing import Indexing
-from services.indexer.rebuild import rebuild
-from services.indexer.records import INDEXABLE, replace_slice
+from services.indexer.records import INDEXABLE, replace_all, replace_slice, video_info
+from services.indexer.remote import RemoteSnapshots
 from services.indexer.replica import Replica
+from services.indexer.snapshot import Loaded
 
 log = structlog.get_logger()
 
@@ -43,53 +47,80 @@ async def stream_identity(bus: EventBus) -> str:
 class StreamFollower:
     """Opens the replica, then applies the events of its slots in the stream's order, each replica by itself.
 
-    Events come in batches as large as what waits: one event is searchable at once, a burst costs one commit.
+    Events come in batches as large as what waits: one is searchable at once, a burst costs one change of the view.
+    Between two batches, slots that came are filled, slots that went are dropped, and the index is built anew if asked.
 
     Args:
         bus: The stream.
         videos: The documents the events are about.
+        tables: The slot table.
         replica: What is kept up to date.
+        remote: Its snapshots in the object store; None where there are none.
         identity: The stream's identity when this process started.
+        shards: Shards that a slot table made here has.
     """
 
-    def __init__(self, *, bus: EventBus, videos: VideoStore, replica: Replica, identity: str) -> None:
+    def __init__(
+        self,
+        *,
+        bus: EventBus,
+        videos: VideoStore,
+        tables: SlotTables,
+        replica: Replica,
+        remote: RemoteSnapshots | None,
+        identity: str,
+        shards: int,
+    ) -> None:
         self._bus = bus
         self._videos = videos
+        self._tables = tables
         self._replica = replica
+        self._remote = remote
         self._identity = identity
-        self._indexing = Indexing(replica=replica, videos=videos)
+        self._shards = shards
+        self._indexing = Indexing(videos=videos)
         self._follower: Follower | None = None
-
-    @property
-    def lag(self) -> int:
-        """Events of the slots not yet applied, as of the last batch."""
-        return self._follower.lag if self._follower is not None else 0
+        self._table: SlotTable | None = None
 
     async def caught_up(self) -> bool:
         """Whether all that was in the stream at the start is applied."""
-        if self._follower is not None and self._follower.caught_up and not self._replica.ready:
-            self._replica.ready = True
-            shard = self._replica.shard
+        replica, follower = self._replica, self._follower
+        if follower is not None and follower.caught_up and not replica.ready:
+            replica.ready = True
             log.info(
                 "shard_ready",
-                shard=self._replica.place.shard,
-                replica=self._replica.place.replica,
-                origin=self._replica.origin,
-                chunks=shard.chunk_count,
-                applied_sequence=shard.applied_sequence,
+                shard=replica.place.shard,
+                replica=replica.place.replica,
+                origin=replica.origin,
+                slots=len(replica.slots),
+                chunks=replica.shard.chunk_count,
+                applied_sequence=replica.shard.applied_sequence,
             )
-        return self._replica.ready
+        return replica.ready
 
     async def run(self) -> None:
         """Opens the replica and follows for ever."""
-        await _persist(self._open, "index_not_opened")
-        sequence = self._replica.shard.applied_sequence
-        self._follower = Follower(self._bus, slots=self._replica.place.slots, after_sequence=sequence)
-        async for batch in self._follower.batches():
-            await _persist(lambda batch=batch: self._apply(batch), "events_not_applied")  # type: ignore[misc]
+        await persist(self._open, "index_not_opened")
+        while True:
+            await persist(self._reconcile, "slots_not_moved")
+            sequence = self._replica.shard.applied_sequence
+            self._follower = Follower(self._bus, slots=self._replica.slots, after_sequence=sequence)
+            async for batch in self._follower.batches():
+                await persist(lambda batch=batch: self._apply(batch), "events_not_applied")  # type: ignore[misc]
+                if self._wanted() != self._replica.slots or self._replica.rebuild_asked:
+                    break
+
+    async def watch_slots(self, *, every_seconds: float) -> None:
+        """Reads the slot table again and again."""
+        while True:
+            await asyncio.sleep(every_seconds)
+            try:
+                self._table = await self._tables.load() or self._table
+            except PyMongoError as error:
+                log.warning("slot_table_not_read", error=repr(error))
 
     async def keep_place(self, *, every_seconds: float) -> None:
-        """Takes over, now and then, how far the stream has been seen, and checks that it is still the same stream.
+        """Checks, now and then, that it is still the same stream, and that it still holds what comes next.
 
         Raises:
             StreamLost: It is not.
@@ -110,29 +141,121 @@ class StreamFollower:
                 continue
             if identity != self._identity or not first - 1 <= max(place, self._follower.sequence) or place > last:
                 raise StreamLost(f"this shard is at {place}, the stream made at {identity} holds {first} to {last}")
-            await self._replica.advance(place)
+
+    # ── opening, filling, moving ─────────────────────────────────────────────────────────────────
+
+    def _wanted(self) -> frozenset[int]:
+        return self._table.held_by(self._replica.place.shard) if self._table is not None else frozenset()
 
     async def _open(self) -> None:
-        if await self._replica.restore():
-            place = self._replica.shard.applied_sequence
+        self._table = await self._tables.load_or_create(self._shards)
+        loaded = await self._replica.restore()
+        if loaded is None and self._remote is not None and await self._remote.fetch():
+            loaded = await self._replica.restore()
+            self._replica.origin = "object_store"
+        if loaded is not None:
+            place = loaded.shard.applied_sequence
             first, last = await self._bus.first_sequence(), await self._bus.last_sequence()
             if first - 1 <= place <= last:
+                # What came with a filling that broke off is of slots that are not held.
+                await self._replica.apply([DropSlots(frozenset(range(SLOTS)) - loaded.slots)])
+                await self._mend(loaded)
                 return
             log.warning("stream_does_not_continue_snapshot", applied_sequence=place, first=first, last=last)
-        await rebuild(replica=self._replica, indexing=self._indexing, videos=self._videos, bus=self._bus)
+        self._replica.begin_anew()
+        self._replica.origin = "empty"
+
+    async def _mend(self, loaded: Loaded) -> None:
+        """Fills in what a damaged segment held, and what an earlier version did not know."""
+        for video_id in sorted(loaded.damaged | loaded.undescribed):
+            video, records = await self._read(video_id, set())
+            if video is None or records is None:
+                await self._replica.apply([RemoveVideo(video_id)])
+                continue
+            changes: list[Change] = [DescribeVideo(video_id, video_info(video))]
+            if video_id in loaded.damaged:
+                changes += replace_all(video, records)
+            await self._replica.apply(changes)
+        if loaded.damaged:
+            log.warning("index_repaired", videos=len(loaded.damaged), repaired=loaded.repaired)
+        self._replica.repaired_all()
+
+    async def _reconcile(self) -> None:
+        """Brings what is held to what the slot table wants, and builds anew if that is asked."""
+        replica, wanted = self._replica, self._wanted()
+        if replica.rebuild_asked:
+            await self._rebuild(wanted)
+        if gone := replica.slots - wanted:
+            replica.filling = True
+            replica.hold(replica.slots - gone)  # first, so that no search is answered for half a slot
+            await replica.apply([DropSlots(gone)])
+        if new := wanted - replica.slots:
+            replica.filling = True
+            await self._fill(new)
+        replica.filling = False
+        if self._table is not None:
+            replica.slot_table_version, replica.shards_total = self._table.version, self._table.shards
+        if gone or new:
+            log.info("slots_changed", held=len(replica.slots), came=len(new), went=len(gone))
+            await replica.snapshot()
+
+    async def _fill(self, slots: frozenset[int]) -> None:
+        """Fills slots that are not held yet.
+
+        The stream's end is taken before the first document is read: what happens to a document later is in an event
+        yet to be followed, and what the document already shows by then is only done twice.
+        """
+        replica = self._replica
+        first_time = not replica.slots and not replica.shard.chunk_count
+        await replica.apply([DropSlots(slots)])  # of an attempt that broke off
+        end = await self._bus.last_sequence()
+        filling = Filling(replica.opened, videos=self._videos, indexing=self._indexing, sequence=end)
+        await filling.run(slots)
+        if first_time:
+            await replica.advance(end)
+            if replica.shard.chunk_count:
+                replica.origin = "rebuild"
+        replica.hold(replica.slots | slots)
+
+    async def _rebuild(self, slots: frozenset[int]) -> None:
+        """Builds the index anew beside the present one, which answers meanwhile, and lets the new one take over."""
+        replica = self._replica
+        end = await self._bus.last_sequence()
+        beside = replica.beside()
+        await Filling(beside, videos=self._videos, indexing=self._indexing, sequence=end).run(slots)
+        replica.replace(beside)
+        replica.hold(slots)
+        replica.rebuild_asked = False
+        replica.rebuilds += 1
+        log.info("index_rebuilt", chunks=beside.shard.chunk_count, videos=beside.shard.video_count)
+        await replica.snapshot()
+
+    # ── following ────────────────────────────────────────────────────────────────────────────────
 
     async def _apply(self, batch: Sequence[FollowedEvent]) -> None:
-        wanted: dict[str, set[str]] = defaultdict(set)
+        follower = self._follower
+        assert follower is not None, "batches come from it"
+        if batch:
+            await self._apply_events(batch)
+        await self._replica.advance(batch[-1].sequence if batch else follower.sequence)
+        self._replica.lag = follower.lag
+
+    async def _apply_events(self, batch: Sequence[FollowedEvent]) -> None:
+        wanted: defaultdict[str, set[str]] = defaultdict(set)
         for event in batch:
-            if event.kind == "slice.embedded":
-                wanted[_fields(event).video_id].add(_fields(event).slice_id)
+            if event.kind != "video.deleted":
+                wanted[_fields(event).video_id].update(_slice_of(event))
         read = {video_id: await self._read(video_id, slices) for video_id, slices in wanted.items()}
-        changes: list[tuple[Change, Video | None]] = []
+        changes: list[Change] = []
+        slices: dict[int, tuple[Video, str]] = {}
         for event in batch:
             video_id = _fields(event).video_id
             video, records = read.get(video_id, (None, []))
             if event.kind == "video.deleted" or video is None:
-                changes.append((RemoveVideo(video_id), None))
+                changes.append(RemoveVideo(video_id))
+                continue
+            if event.kind == "video.described":
+                changes.append(DescribeVideo(video_id, video_info(video)))
                 continue
             slice_id = _fields(event).slice_id
             part = video.slice(slice_id)
@@ -140,13 +263,19 @@ class StreamFollower:
             if records is None or part is None or part.state not in INDEXABLE:
                 continue
             try:
-                changes.append((replace_slice(video, slice_id, records), video))
+                change = replace_slice(video, slice_id, records)
             except EarmarkError as error:
                 await self._indexing.refuse(video, slice_id, error)
-        await self._indexing.apply(changes)
-        await self._replica.advance(batch[-1].sequence)
+                continue
+            slices[len(changes)] = video, slice_id
+            changes.append(change)
+        applied = await self._replica.apply(changes)
+        for place, refusal in applied.refused.items():
+            video, slice_id = slices.pop(place)  # nothing but the chunks of a slice is ever refused
+            await self._indexing.refuse(video, slice_id, refusal)
+        await self._indexing.indexed(slices.values(), sequence=batch[-1].sequence)
 
-    async def _read(self, video_id: str, slices: set[str]) -> tuple[Video | None, list[ChunkRecord] | None]:
+    async def _read(self, video_id: str, slices: Collection[str]) -> tuple[Video | None, list[ChunkRecord] | None]:
         """Reads a video and its chunks; no video when it is gone or going, no chunks when they are not readable."""
         try:
             video = await self._videos.get(video_id)
@@ -164,7 +293,7 @@ class StreamFollower:
             return video, None
 
 
-async def _persist(work: Callable[[], Awaitable[T]], event: str) -> T:
+async def persist(work: Callable[[], Awaitable[T]], event: str) -> T:
     """Does `work` until it is done: MongoDB, NATS or the disk may be away for a while, and order must be kept."""
     pause = 0.1
     while True:
@@ -182,3 +311,7 @@ async def _persist(work: Callable[[], Awaitable[T]], event: str) -> T:
 
 def _fields(event: FollowedEvent) -> Any:
     return event.message
+
+
+def _slice_of(event: FollowedEvent) -> list[str]:
+    return [_fields(event).slice_id] if event.kind == "slice.embedded" else []

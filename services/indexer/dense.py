@@ -1,8 +1,7 @@
-"""The dense leg: exact inner product over unit vectors, by FAISS."""
+"""The dense leg of one sealed segment: nearest vectors by cosine, exact or nearly, with any rows left out."""
 
 from __future__ import annotations
 
-import threading
 from pathlib import Path
 from typing import Any, Self
 
@@ -10,104 +9,123 @@ import faiss
 import numpy as np
 
 from services.indexer.chunks import Ids, Vectors
+from services.indexer.dense_build import build, finder_of
+from services.indexer.dense_effort import EffortCurve
+from services.indexer.dense_exact import Found, Halves, cosines, nothing, one_thread
+from services.indexer.dense_finders import BRUTE_ROWS, Finder, FlatFinder
+from services.indexer.dense_head import HeadVectors
+from services.indexer.dense_kinds import DenseCorrupt, DenseKind, DensePolicy
+from services.indexer.rows import Rows
 
-_threads = threading.local()
+__all__ = ["DenseCorrupt", "DenseIndex", "DenseKind", "DensePolicy", "Found", "HeadVectors", "build"]
+
+_CLASSES: dict[DenseKind, Any] = {
+    DenseKind.FLAT: faiss.IndexScalarQuantizer,
+    DenseKind.IVF: faiss.IndexIVFScalarQuantizer,
+    DenseKind.IVF_RABITQ: faiss.IndexIVFRaBitQ,
+    DenseKind.HNSW: faiss.IndexHNSWSQ,
+}
 
 
 class DenseIndex:
-    """Vectors by number. Many may search at once; changing it needs that nobody searches meanwhile.
+    """Vectors of one sealed segment. It never changes, and any number of threads search it at once.
 
     Args:
-        index: A FAISS IndexIDMap2 around a flat inner-product index. Raises RuntimeError when it is something else.
+        finder: What searches the index.
+        vectors: float16, shape (rows, d), L2-normalised.
+        kind: The kind of index.
     """
 
-    def __init__(self, index: Any) -> None:
-        self._index = index
-        # IndexIDMap2 does not keep the index it wraps alive, and searching a freed one crashes the process.
-        self._inner = faiss.downcast_index(index.index) if isinstance(index, faiss.IndexIDMap2) else None
-        if not isinstance(self._inner, faiss.IndexFlat) or self._inner.metric_type != faiss.METRIC_INNER_PRODUCT:
-            raise RuntimeError(f"{type(index).__name__} is not a flat inner-product index with numbers")
+    def __init__(self, finder: Finder, vectors: Halves, kind: DenseKind) -> None:
+        self._finder = finder
+        self._vectors = vectors
+        self.kind = kind
 
     @classmethod
-    def empty(cls, dimension: int) -> Self:
-        """Gives an index for vectors of a length."""
-        inner = faiss.IndexFlatIP(dimension)
-        return cls(faiss.IndexIDMap2(inner))
+    def open(cls, path: Path, vectors: Halves, facts: dict[str, Any], *, brute_rows: int = BRUTE_ROWS) -> Self:
+        """Opens what `build` wrote, memory-mapped: pages are read when a search first wants them.
 
-    @classmethod
-    def read(cls, path: Path) -> Self:
-        """Reads what `write` wrote. Raises RuntimeError when it is something else."""
-        return cls(faiss.read_index(str(path)))
+        Args:
+            path: The file.
+            vectors: The vectors it was built of: float16, shape (rows, d); may be memory-mapped.
+            facts: What `build` gave.
+            brute_rows: A filter that lets through no more rows than this is answered by comparing them all.
 
-    def write(self, path: Path) -> None:
-        """Writes the index to a file, in FAISS's own format."""
-        faiss.write_index(self._index, str(path))
+        Raises:
+            DenseCorrupt: The file is damaged or cut off, or is not of these vectors and facts. A byte changed inside
+                the vectors' codes is not noticed: that is for the segment's checksums.
+        """
+        vectors = np.asarray(vectors)
+        try:
+            kind = DenseKind(facts["kind"])
+            size = path.stat().st_size
+            if size != facts["bytes"]:
+                raise DenseCorrupt(f"{path.name} has {size} bytes; {facts['bytes']} were written")
+            # FAISS's own mapping of lists to a file (IO_FLAG_MMAP) is several times as slow a search as this one.
+            index = faiss.read_index(str(path), faiss.IO_FLAG_MMAP_IFC)
+            _check(index, kind, vectors)
+            if kind is DenseKind.FLAT:
+                return cls(FlatFinder(index, vectors, brute_rows=brute_rows), vectors, kind)
+            effort = EffortCurve.from_facts(facts["effort"])
+            return cls(finder_of(index, vectors, kind, effort, brute_rows=brute_rows), vectors, kind)
+        except DenseCorrupt:
+            raise
+        except (KeyError, MemoryError, OSError, RuntimeError, TypeError, ValueError) as error:
+            raise DenseCorrupt(f"{path.name} cannot be read: {error}") from error
 
     @property
     def dimension(self) -> int:
         """Length of the vectors."""
-        return int(self._index.d)
+        return int(self._vectors.shape[1])
 
     def __len__(self) -> int:
-        return int(self._index.ntotal)
+        return len(self._vectors)
 
-    @property
-    def ids(self) -> Ids:
-        """The numbers held, int64, in no order."""
-        return np.array(faiss.vector_to_array(self._index.id_map), dtype=np.int64)
-
-    def add(self, ids: Ids, vectors: Vectors) -> None:
-        """Adds unit vectors (n, dimension) under new numbers (n,)."""
-        if len(ids):
-            self._index.add_with_ids(np.ascontiguousarray(vectors, dtype=np.float32), np.ascontiguousarray(ids))
-
-    def remove(self, ids: Ids) -> int:
-        """Removes numbers and gives how many were there."""
-        return int(self._index.remove_ids(faiss.IDSelectorBatch(ids))) if len(ids) else 0
-
-    def search(self, vector: Vectors, k: int, *, among: Ids | None = None) -> tuple[Ids, Vectors]:
-        """Gives the `k` nearest by cosine, or all if there are fewer.
+    def search(self, query: Vectors, k: int, rows: Rows | None = None) -> Found:
+        """Gives the `k` nearest rows by cosine, or all that may be found if there are fewer.
 
         Args:
-            vector: float32, shape (dimension,), of unit length.
+            query: float32, shape (d,), L2-normalised.
             k: How many.
-            among: Numbers that may be found; None means all.
+            rows: Which may be found; None means all.
 
         Returns:
-            Numbers and cosines, best first, both (n,) with n ≤ k.
+            Rows (int64) and cosines (float32), best first, both of length min(k, rows that may be found). The cosines
+            are exact; an approximate kind can miss a row that is nearer than those it gives.
         """
-        k = min(k, len(self) if among is None else len(among))
-        if k == 0:
-            return np.empty(0, np.int64), np.empty(0, np.float32)
-        _one_thread()
-        # FAISS's type stubs do not know what its Python wrapper adds: keyword arguments, arrays for pointers.
-        parameters = None if among is None else faiss.SearchParameters(sel=self._selector(among))  # type: ignore[call-arg]
-        scores, ids = self._index.search(vector.reshape(1, -1), k, params=parameters)
-        found = ids[0] >= 0
-        return ids[0][found], scores[0][found]
+        (found,) = self.search_many(query.reshape(1, -1), k, rows)
+        return found
 
-    def scores(self, vector: Vectors, ids: Ids) -> Vectors:
-        """Gives the cosines (n,) of numbers held."""
-        # Not `@`: BLAS would wake its threads for a few rows, which costs more than the sums and disturbs the others.
-        return np.asarray(np.einsum("ij,j->i", self.vectors(ids), vector), dtype=np.float32)
+    def search_many(self, queries: Vectors, k: int, rows: Rows | None = None) -> list[Found]:
+        """`search` for queries (m, d) in one call of FAISS and one thread: to use more, share out the queries.
 
-    def vectors(self, ids: Ids) -> Vectors:
-        """Gives the vectors (n, dimension) of numbers held."""
-        if not len(ids):
-            return np.empty((0, self.dimension), np.float32)
-        return np.asarray(self._index.reconstruct_batch(np.ascontiguousarray(ids)), dtype=np.float32)
+        Raises:
+            ValueError: `rows` or the queries are of another size than the segment.
+        """
+        if queries.ndim != 2 or queries.shape[1] != self.dimension:
+            raise ValueError(f"queries of shape {queries.shape} for vectors of {self.dimension}")
+        allowed = len(self)
+        if rows is not None:
+            if len(rows.mask) != allowed:
+                raise ValueError(f"a mask of {len(rows.mask)} rows for a segment of {allowed}")
+            rows, allowed = (None, allowed) if rows.count == allowed else (rows, rows.count)
+        k = min(k, allowed)
+        if k < 1:
+            return [nothing() for _ in queries]
+        if not len(queries):
+            return []
+        one_thread()
+        return self._finder.find(np.ascontiguousarray(queries, dtype=np.float32), k, rows)
 
-    def _selector(self, among: Ids) -> Any:
-        # A bitmap costs a bit for every number ever given; a hash set costs more for each one selected.
-        if len(among) * 64 < len(self):
-            return faiss.IDSelectorBatch(among)
-        bits = np.zeros(-(-(int(among.max()) + 1) // 8) * 8, dtype=bool)
-        bits[among] = True
-        return faiss.IDSelectorBitmap(np.packbits(bits, bitorder="little"))  # type: ignore[call-arg,arg-type]
+    def scores(self, query: Vectors, ids: Ids) -> Vectors:
+        """Gives the exact cosines (n,) of rows with a query (d,), in their order."""
+        return cosines(self._vectors, query, ids)
 
 
-def _one_thread() -> None:
-    """One thread a search: more searches at once gain more. OpenMP keeps the setting for each calling thread apart."""
-    if not getattr(_threads, "limited", False):
-        faiss.omp_set_num_threads(1)
-        _threads.limited = True
+def _check(index: Any, kind: DenseKind, vectors: Halves) -> None:
+    if type(index) is not _CLASSES[kind] or index.metric_type != faiss.METRIC_INNER_PRODUCT:
+        raise DenseCorrupt(f"{type(index).__name__} is not a {kind} index of inner products")
+    if (index.ntotal, index.d) != vectors.shape:
+        raise DenseCorrupt(f"an index of {index.ntotal} x {index.d} for vectors of {vectors.shape}")
+    if vectors.dtype != np.float16:
+        raise DenseCorrupt(f"vectors are {vectors.dtype}, not float16")

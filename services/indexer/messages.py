@@ -2,26 +2,44 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from collections.abc import Iterable
-
 import numpy as np
-from google.protobuf.duration_pb2 import Duration
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from earmark.internal.v1 import shard_service_pb2 as pb
 from services.common.errors import InvalidArgument
-from services.indexer.chunks import Batch, Chunk, Filter, Found, Hit, PutChunks, Query, Vectors
+from services.common.slots import bitmap, from_bitmap
+from services.indexer.chunks import Batch, Chunk, Filter, Found, PutChunks, Query, Vectors, VideoInfo
+from services.indexer.record import chunk_id_of, seconds
+from services.indexer.replica import Replica
+
+MAX_BATCH = 256
 
 
 def to_query(request: pb.SearchShardRequest) -> Query:
-    """Reads a search. Raises InvalidArgument when the vector is not float32."""
+    """Reads a search. Raises InvalidArgument when the vector is not float32, or the filter or the slots are wrong."""
+    slots = None
+    if request.slots:
+        try:
+            slots = from_bitmap(request.slots)
+        except ValueError as error:
+            raise InvalidArgument(str(error), field="slots") from error
     return Query(
         vector=_vector(request.vector, "vector") if request.vector else None,
         model_revision=request.model_revision,
         text=request.text,
         k=request.k,
-        filter=Filter(frozenset(request.filter.video_ids), request.filter.language),
+        filter=_filter(request.filter) if request.HasField("filter") else Filter(),
+        slots=slots,
+        ids_only=request.ids_only,
     )
+
+
+def to_queries(request: pb.SearchShardBatchRequest) -> list[Query]:
+    """Reads searches. Raises InvalidArgument when there are none, too many, or one is wrong."""
+    if not 1 <= len(request.searches) <= MAX_BATCH:
+        message = f"{len(request.searches)} searches; 1 to {MAX_BATCH} go together"
+        raise InvalidArgument(message, field="searches")
+    return [to_query(search) for search in request.searches]
 
 
 def to_change(request: pb.UpsertChunksRequest) -> PutChunks:
@@ -34,8 +52,9 @@ def to_change(request: pb.UpsertChunksRequest) -> PutChunks:
             raise InvalidArgument(
                 f"chunk {message.chunk_id[:80]!r} is not of video {message.video_id[:80]!r}", field="chunks.video_id"
             )
+    infos = {message.video_id: VideoInfo(title=message.title) for message in request.chunks}
     return PutChunks(
-        titles={message.video_id: message.title for message in request.chunks},
+        infos={**infos, **{video.video_id: _info(video) for video in request.videos}},
         batch=Batch(
             [_chunk(message) for message in request.chunks],
             np.stack(vectors) if vectors else np.empty((0, 0), np.float32),
@@ -44,84 +63,110 @@ def to_change(request: pb.UpsertChunksRequest) -> PutChunks:
     )
 
 
-class HitMessages:
-    """Makes the messages of hits, and remembers those of the chunks found last: making them is most of a search's cost.
-
-    Args:
-        remembered: How many chunks' messages to remember.
-    """
-
-    def __init__(self, *, remembered: int = 8192) -> None:
-        self._remembered = remembered
-        self._hits: OrderedDict[tuple[int, str], bytes] = OrderedDict()
-
-    def response(self, found: Found, *, shard: int) -> pb.SearchShardResponse:
-        """Gives the answer to a search."""
-        response = pb.SearchShardResponse(legs=found.legs, applied_sequence=found.applied_sequence, shard=shard)
-        for hit in found.hits:
-            message = response.hits.add()
-            # Parsing the bytes of before takes 2 µs; making a chunk's message, or copying one, takes 15 to 20.
-            message.MergeFromString(self._bytes(hit))
-            if hit.semantic_score is not None:
-                message.semantic_score = hit.semantic_score
-            if hit.keyword_score is not None:
-                message.keyword_score = hit.keyword_score
-            if hit.sentence_scores:
-                message.sentence_scores.extend(hit.sentence_scores)
-        return response
-
-    def _bytes(self, hit: Hit) -> bytes:
-        # A number is never given to another chunk: what is remembered of one holds while its video keeps its title.
-        key = (hit.number, hit.title)
-        data = self._hits.get(key)
-        if data is None:
-            data = self._hits[key] = pb.ShardHit(chunk=_message(hit.chunk, hit.title)).SerializeToString()
-            if len(self._hits) > self._remembered:
-                self._hits.popitem(last=False)
+def search_response(found: Found, replica: Replica, *, min_sequence: int, ids_only: bool) -> pb.SearchShardResponse:
+    """Gives the answer to a search."""
+    response = pb.SearchShardResponse(
+        legs=found.legs,
+        applied_sequence=found.applied_sequence,
+        shard=replica.place.shard,
+        replica=replica.place.replica,
+        lag=replica.lag,
+        model_revision=found.model_revision,
+        min_sequence_reached=found.applied_sequence >= min_sequence,
+    )
+    for hit in found.hits:
+        message = response.hits.add()
+        if ids_only:
+            message.chunk.chunk_id = chunk_id_of(hit.record)
         else:
-            self._hits.move_to_end(key)
-        return data
+            # A record is the message but for the title: parsing it costs a tenth of filling in one field by field.
+            message.chunk.MergeFromString(hit.record)
+            message.chunk.title = hit.title
+        if hit.semantic_score is not None:
+            message.semantic_score = hit.semantic_score
+        if hit.keyword_score is not None:
+            message.keyword_score = hit.keyword_score
+        if hit.sentence_scores:
+            message.sentence_scores.extend(hit.sentence_scores)
+    return response
 
 
-def _message(chunk: Chunk, title: str) -> pb.Chunk:
-    return pb.Chunk(
-        chunk_id=chunk.chunk_id,
-        video_id=chunk.video_id,
-        text=chunk.text,
-        start_offset=_duration(chunk.start_time),
-        end_offset=_duration(chunk.end_time),
-        sentence_marks=_mark_messages(chunk.marks),
-        language=chunk.language,
-        title=title,
+def state_response(replica: Replica, *, resident_bytes: int) -> pb.GetShardResponse:
+    """Gives what a replica says of itself."""
+    shard = replica.shard
+    return pb.GetShardResponse(
+        shard=replica.place.shard,
+        replica=replica.place.replica,
+        chunk_count=shard.chunk_count,
+        video_count=shard.video_count,
+        applied_sequence=shard.applied_sequence,
+        snapshot_sequence=replica.snapshot_sequence,
+        ready=replica.ready,
+        model_revision=shard.model_revision,
+        origin=replica.origin,
+        lag=replica.lag,
+        slots=bitmap(replica.slots),
+        slot_table_version=replica.slot_table_version,
+        shards_total=replica.shards_total,
+        segments=[
+            pb.SegmentState(
+                segment_id=part.part.segment_id,
+                kind=part.part.kind,
+                live=part.alive.count,
+                deleted=part.deleted,
+                bytes=part.part.bytes_on_disk,
+            )
+            for part in shard.view.parts
+        ],
+        rebuilds=replica.rebuilds,
+        rebuilding=replica.rebuild_asked,
+        repaired=replica.repaired,
+        resident_bytes=resident_bytes,
     )
 
 
-def _mark_messages(marks: Iterable[tuple[int, float]]) -> list[pb.SentenceMark]:
-    return [pb.SentenceMark(char_offset=offset, start_offset=_duration(start)) for offset, start in marks]
+def _filter(message: pb.ChunkFilter) -> Filter:
+    return Filter(
+        video_ids=frozenset(message.video_ids),
+        language=message.language,
+        collections=frozenset(message.collections),
+        speakers=frozenset(message.speakers),
+        tags=frozenset(message.tags),
+        uploaded_since=_time(message.uploaded_since) if message.HasField("uploaded_since") else None,
+        uploaded_before=_time(message.uploaded_before) if message.HasField("uploaded_before") else None,
+        min_duration=seconds(message.min_duration) if message.HasField("min_duration") else None,
+        max_duration=seconds(message.max_duration) if message.HasField("max_duration") else None,
+    )
+
+
+def _info(message: pb.IndexedVideo) -> VideoInfo:
+    return VideoInfo(
+        title=message.title,
+        collection=message.collection,
+        tags=tuple(message.tags),
+        uploaded_at=_time(message.uploaded_at),
+        duration=seconds(message.duration) if message.HasField("duration") else None,
+    )
 
 
 def _chunk(message: pb.Chunk) -> Chunk:
     return Chunk(
         chunk_id=message.chunk_id,
         text=message.text,
-        start_time=_seconds(message.start_offset),
-        end_time=_seconds(message.end_offset),
-        marks=tuple((mark.char_offset, _seconds(mark.start_offset)) for mark in message.sentence_marks),
+        start_time=seconds(message.start_offset),
+        end_time=seconds(message.end_offset),
+        marks=tuple((mark.char_offset, seconds(mark.start_offset)) for mark in message.sentence_marks),
         language=message.language,
         sentence_vectors=message.sentence_vectors,
+        speaker=message.speaker,
     )
+
+
+def _time(timestamp: Timestamp) -> float:
+    return float(timestamp.seconds + timestamp.nanos / 1e9)
 
 
 def _vector(data: bytes, field: str) -> Vectors:
     if not data or len(data) % 4:
         raise InvalidArgument(f"a vector is little-endian float32, which {len(data)} bytes cannot be", field=field)
     return np.frombuffer(data, dtype="<f4").astype(np.float32)
-
-
-def _duration(seconds: float) -> Duration:
-    nanos = round(seconds * 1e9)
-    return Duration(seconds=nanos // 1_000_000_000, nanos=nanos % 1_000_000_000)
-
-
-def _seconds(duration: Duration) -> float:
-    return float(duration.seconds + duration.nanos / 1e9)

@@ -2,15 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import assert_never
-
-import numpy as np
+from typing import Protocol, assert_never
 
 from services.common.errors import EarmarkError, InvalidArgument, ModelMismatch
-from services.indexer.chunks import Batch, Change, Chunk, Ids, PutChunks, RemoveVideo, ReplaceSlice, Vectors
-from services.indexer.payloads import PayloadTable
+from services.common.ids import slot_of
+from services.indexer.chunks import (
+    Batch,
+    Change,
+    Chunk,
+    DescribeVideo,
+    DropSlots,
+    PutChunks,
+    RemoveVideo,
+    ReplaceSlice,
+    Vectors,
+    VideoInfo,
+)
+
+
+class Holdings(Protocol):
+    """What a shard holds, as far as a plan needs to know. Numbers are of living chunks."""
+
+    @property
+    def chunk_count(self) -> int:
+        """Chunks held."""
+        ...
+
+    def videos_in(self, slots: Iterable[int]) -> Iterable[str]:
+        """Gives the videos of some slots that have chunks."""
+        ...
+
+    def slices_of(self, video_id: str) -> Mapping[str, Mapping[str, int]]:
+        """Gives, for each slice of a video that has chunks, their numbers by chunk id."""
+        ...
+
+    def holds(self, number: int, chunk: Chunk, vector: Vectors) -> bool:
+        """Says whether a number stands for just this chunk with just this vector."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +57,7 @@ class Plan:
         removed: Numbers that go.
         added: Chunks that come, in order.
         vectors: Their vectors, in the same order.
-        titles: Titles by video.
+        infos: What is true of the videos named.
         refused: Changes that were not taken in, by place in the list, and why.
         model_revision: Model of the vectors after the change; empty when none remain.
         dimension: Length of the vectors after the change; 0 when none remain.
@@ -36,7 +66,7 @@ class Plan:
     removed: list[int] = field(default_factory=list)
     added: list[Chunk] = field(default_factory=list)
     vectors: list[Vectors] = field(default_factory=list)
-    titles: dict[str, str] = field(default_factory=dict)
+    infos: dict[str, VideoInfo] = field(default_factory=dict)
     refused: dict[int, EarmarkError] = field(default_factory=dict)
     model_revision: str = ""
     dimension: int = 0
@@ -46,19 +76,16 @@ class Planner:
     """Works out a `Plan` against the chunks there are.
 
     Args:
-        payloads: The chunks there are.
+        holdings: The chunks there are.
         model_revision: The model of their vectors; empty when there are none.
         dimension: The length of their vectors; 0 when there are none.
-        stored: Gives the vectors of numbers.
     """
 
-    def __init__(
-        self, payloads: PayloadTable, *, model_revision: str, dimension: int, stored: Callable[[Ids], Vectors]
-    ) -> None:
-        self._payloads = payloads
-        self._stored = stored
-        self._count = len(payloads)
+    def __init__(self, holdings: Holdings, *, model_revision: str, dimension: int) -> None:
+        self._holdings = holdings
+        self._count = holdings.chunk_count
         self._plan = Plan(model_revision=model_revision, dimension=dimension)
+        self._before: dict[str, Mapping[str, Mapping[str, int]]] = {}
         self._slices: dict[tuple[str, str], dict[str, int | _New]] = {}
 
     def plan(self, changes: list[Change]) -> Plan:
@@ -69,7 +96,7 @@ class Planner:
             except EarmarkError as error:
                 self._plan.refused[place] = error
         for (video_id, slice_id), after in self._slices.items():
-            before = self._payloads.slice_numbers(video_id, slice_id)
+            before = self._held(video_id).get(slice_id, {})
             kept = {held for held in after.values() if isinstance(held, int)}
             self._plan.removed += [number for number in before.values() if number not in kept]
             for held in after.values():
@@ -92,16 +119,20 @@ class Planner:
                 self._empty(change.video_id, change.slice_id)
                 for chunk, vector in zip(batch.chunks, batch.vectors, strict=True):
                     self._put(chunk, vector, before.get(chunk.chunk_id))
-                self._plan.titles[change.video_id] = change.title
+                self._plan.infos[change.video_id] = change.info
             case PutChunks():
                 batch = self._accepted(change.batch)
                 for chunk, vector in zip(batch.chunks, batch.vectors, strict=True):
                     self._put(chunk, vector, self._slice(chunk.video_id, chunk.slice_id).get(chunk.chunk_id))
-                self._plan.titles.update(change.titles)
+                self._plan.infos.update(change.infos)
             case RemoveVideo():
-                planned = {slice_id for video_id, slice_id in self._slices if video_id == change.video_id}
-                for slice_id in {*self._payloads.slices_of(change.video_id), *planned}:
-                    self._empty(change.video_id, slice_id)
+                self._remove(change.video_id)
+            case DescribeVideo():
+                self._plan.infos[change.video_id] = change.info
+            case DropSlots():
+                planned = {video_id for video_id, _ in self._slices if slot_of(video_id) in change.slots}
+                for video_id in {*self._holdings.videos_in(change.slots), *planned}:
+                    self._remove(video_id)
             case _:
                 assert_never(change)
 
@@ -109,7 +140,7 @@ class Planner:
         """Puts a chunk into its slice; one that is held just so already keeps its number, and costs nothing."""
         after = self._slice(chunk.video_id, chunk.slice_id)
         self._count += chunk.chunk_id not in after
-        same = isinstance(held, int) and self._unchanged(held, chunk, vector)
+        same = isinstance(held, int) and self._holdings.holds(held, chunk, vector)
         after[chunk.chunk_id] = held if same and held is not None else _New(chunk, vector)
 
     def _accepted(self, batch: Batch) -> Batch:
@@ -129,18 +160,23 @@ class Planner:
             raise InvalidArgument(message, field="chunks.vector")
         return batch
 
+    def _remove(self, video_id: str) -> None:
+        planned = {slice_id for of_video, slice_id in self._slices if of_video == video_id}
+        for slice_id in {*self._held(video_id), *planned}:
+            self._empty(video_id, slice_id)
+
+    def _held(self, video_id: str) -> Mapping[str, Mapping[str, int]]:
+        if video_id not in self._before:
+            self._before[video_id] = self._holdings.slices_of(video_id)
+        return self._before[video_id]
+
     def _slice(self, video_id: str, slice_id: str) -> dict[str, int | _New]:
         """Gives what a slice will hold, to look at or to change."""
         key = (video_id, slice_id)
         if key not in self._slices:
-            self._slices[key] = dict(self._payloads.slice_numbers(video_id, slice_id))
+            self._slices[key] = dict(self._held(video_id).get(slice_id, {}))
         return self._slices[key]
 
     def _empty(self, video_id: str, slice_id: str) -> None:
         self._count -= len(self._slice(video_id, slice_id))
         self._slices[video_id, slice_id] = {}
-
-    def _unchanged(self, number: int, chunk: Chunk, vector: Vectors) -> bool:
-        if self._payloads.chunk(number) != chunk:
-            return False
-        return bool(np.array_equal(self._stored(np.array([number], np.int64))[0], vector))

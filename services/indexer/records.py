@@ -8,10 +8,22 @@ import numpy as np
 
 from services.common.errors import InvalidArgument
 from services.common.videos.model import ChunkRecord, SliceState, Video
-from services.indexer.chunks import Batch, Chunk, ReplaceSlice
+from services.indexer.chunks import Batch, Chunk, ReplaceSlice, VideoInfo
 
 INDEXABLE = frozenset({SliceState.EMBEDDED, SliceState.INDEXED})
 """States of a slice whose chunks count."""
+
+
+def slice_batch(video: Video, slice_id: str, records: Sequence[ChunkRecord]) -> Batch:
+    """Gives the chunks of one slice as the index takes them.
+
+    Raises:
+        InvalidArgument: The vectors are of different lengths.
+    """
+    if len({record.embedding.shape for record in records}) > 1:
+        raise InvalidArgument(f"the vectors of slice {slice_id} are of different lengths", field="chunks.vector")
+    vectors = np.stack([record.embedding for record in records]) if records else np.empty((0, 0), np.float32)
+    return Batch([_chunk(record) for record in records], vectors, video.metadata.embedding_model or "")
 
 
 def replace_slice(video: Video, slice_id: str, records: Iterable[ChunkRecord]) -> ReplaceSlice:
@@ -26,11 +38,7 @@ def replace_slice(video: Video, slice_id: str, records: Iterable[ChunkRecord]) -
         InvalidArgument: The vectors are of different lengths.
     """
     mine = [record for record in records if record.slice_id == slice_id]
-    if len({record.embedding.shape for record in mine}) > 1:
-        raise InvalidArgument(f"the vectors of slice {slice_id} are of different lengths", field="chunks.vector")
-    vectors = np.stack([record.embedding for record in mine]) if mine else np.empty((0, 0), np.float32)
-    batch = Batch([_chunk(record) for record in mine], vectors, video.metadata.embedding_model or "")
-    return ReplaceSlice(video.video_id, slice_id, video.title, batch)
+    return ReplaceSlice(video.video_id, slice_id, video_info(video), slice_batch(video, slice_id, mine))
 
 
 def replace_all(video: Video, records: Sequence[ChunkRecord]) -> list[ReplaceSlice]:
@@ -38,7 +46,20 @@ def replace_all(video: Video, records: Sequence[ChunkRecord]) -> list[ReplaceSli
     return [replace_slice(video, part.slice_id, records) for part in video.slices if part.state in INDEXABLE]
 
 
+def video_info(video: Video) -> VideoInfo:
+    """Gives what the index knows of a whole video."""
+    uploaded_at = video.metadata.uploaded_at
+    return VideoInfo(video.title, video.collection, video.tags, uploaded_at.timestamp(), video.duration)
+
+
 def _chunk(record: ChunkRecord) -> Chunk:
-    marks = tuple(record.sentence_marks)
-    sentences = record.sentence_vectors.tobytes()
-    return Chunk(record.chunk_id, record.text, record.start_time, record.end_time, marks, record.language, sentences)
+    return Chunk(
+        record.chunk_id,
+        record.text,
+        record.start_time,
+        record.end_time,
+        tuple(record.sentence_marks),
+        record.language,
+        record.sentence_vectors.tobytes(),
+        record.speaker,
+    )

@@ -31,5 +31,5 @@ class Rows:
 
     @cached_property
     def bits(self) -> npt.NDArray[np.uint8]:
-        """The mask as a bitmap, row n at bit n % 8, from the lowest, of byte n / 8: what faiss.IDSelectorBitmap reads."""
+        """The mask as a bitmap for faiss.IDSelectorBitmap: row n is bit n % 8, from the lowest, of byte n / 8."""
         return np.packbits(self.mask, bitorder="little")

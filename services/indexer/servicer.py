@@ -3,17 +3,24 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import grpc
 
 from earmark.internal.v1 import shard_service_pb2 as pb
 from earmark.internal.v1 import shard_service_pb2_grpc as pb_grpc
+from services.common.errors import DeadlineExceeded, InvalidArgument
+from services.common.ids import SLOTS
+from services.common.rpc import budget
+from services.indexer import messages
 from services.indexer.chunks import RemoveVideo
-from services.indexer.messages import HitMessages, to_change, to_query
 from services.indexer.replica import Replica
 
 Context = grpc.aio.ServicerContext[Any, Any]
+
+_PAGE_BYTES = 4096
+_OWN_SECONDS = 10.0
 
 
 class ShardServicer(pb_grpc.ShardServiceServicer):
@@ -25,18 +32,34 @@ class ShardServicer(pb_grpc.ShardServiceServicer):
 
     def __init__(self, *, replica: Replica) -> None:
         self._replica = replica
-        self._messages = HitMessages()
 
     async def SearchShard(self, request: pb.SearchShardRequest, context: Context) -> pb.SearchShardResponse:
         """Searches both legs."""
-        found = await self._replica.search(to_query(request))
-        return self._messages.response(found, shard=self._replica.place.shard)
+        query = messages.to_query(request)
+        await self._wait_for(request.min_sequence, context)
+        found = await self._replica.search([query])
+        return messages.search_response(
+            found[0], self._replica, min_sequence=request.min_sequence, ids_only=request.ids_only
+        )
+
+    async def SearchShardBatch(
+        self, request: pb.SearchShardBatchRequest, context: Context
+    ) -> pb.SearchShardBatchResponse:
+        """Searches both legs for many queries."""
+        queries = messages.to_queries(request)
+        await self._wait_for(max(search.min_sequence for search in request.searches), context)
+        found = await self._replica.search(queries)
+        responses = [
+            messages.search_response(one, self._replica, min_sequence=search.min_sequence, ids_only=search.ids_only)
+            for one, search in zip(found, request.searches, strict=True)
+        ]
+        return pb.SearchShardBatchResponse(responses=responses)
 
     async def UpsertChunks(self, request: pb.UpsertChunksRequest, context: Context) -> pb.UpsertChunksResponse:
         """Adds or replaces chunks, durably."""
         for chunk in request.chunks:
-            self._replica.place.check_owned(chunk.video_id)
-        await self._replica.apply_durably(to_change(request))
+            self._replica.check_owned(chunk.video_id)
+        await self._replica.apply_durably(messages.to_change(request))
         return pb.UpsertChunksResponse(chunks_upserted=len(request.chunks))
 
     async def DeleteVideo(self, request: pb.DeleteVideoRequest, context: Context) -> pb.DeleteVideoResponse:
@@ -46,16 +69,30 @@ class ShardServicer(pb_grpc.ShardServiceServicer):
 
     async def GetShard(self, request: pb.GetShardRequest, context: Context) -> pb.GetShardResponse:
         """Says what the replica holds. Raises Unavailable while it has no index yet."""
-        replica, shard = self._replica, self._replica.shard
-        return pb.GetShardResponse(
-            shard=replica.place.shard,
-            replica=replica.place.replica,
-            shards_total=replica.place.shards,
-            chunk_count=shard.chunk_count,
-            video_count=shard.video_count,
-            applied_sequence=shard.applied_sequence,
-            snapshot_sequence=replica.snapshot_sequence,
-            ready=replica.ready,
-            model_revision=shard.model_revision,
-            origin=replica.origin,
-        )
+        return messages.state_response(self._replica, resident_bytes=_resident_bytes())
+
+    async def DescribeSlots(self, request: pb.DescribeSlotsRequest, context: Context) -> pb.DescribeSlotsResponse:
+        """Counts and hashes slots. Raises DeadlineExceeded when the replica does not get that far in time."""
+        if any(not 0 <= slot < SLOTS for slot in request.slots):
+            raise InvalidArgument(f"slots go from 0 to {SLOTS - 1}", field="slots")
+        if not await self._replica.reached(request.min_sequence, timeout=budget(context, own=_OWN_SECONDS) / 2):
+            raise DeadlineExceeded(f"the replica has not applied the events up to {request.min_sequence} yet")
+        digests, sequence = await self._replica.digests(list(request.slots))
+        states = [pb.SlotState(slot=one.slot, chunk_count=one.chunks, digest=one.digest) for one in digests]
+        return pb.DescribeSlotsResponse(slots=states, applied_sequence=sequence)
+
+    async def RebuildShard(self, request: pb.RebuildShardRequest, context: Context) -> pb.RebuildShardResponse:
+        """Has the index built anew beside the present one."""
+        self._replica.rebuild_asked = True
+        return pb.RebuildShardResponse()
+
+    async def _wait_for(self, sequence: int, context: Context) -> None:
+        if sequence:
+            await self._replica.reached(sequence, timeout=budget(context, own=_OWN_SECONDS) / 2)
+
+
+def _resident_bytes() -> int:
+    try:
+        return int(Path("/proc/self/statm").read_text().split()[1]) * _PAGE_BYTES
+    except (OSError, ValueError, IndexError):  # not Linux
+        return 0

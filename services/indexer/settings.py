@@ -11,6 +11,7 @@ from typing import Self
 from pydantic import Field, model_validator
 
 from services.common.settings import CommonSettings
+from services.indexer.dense import DenseKind, DensePolicy
 
 
 class Settings(CommonSettings):
@@ -21,14 +22,37 @@ class Settings(CommonSettings):
     metrics_port: int = Field(default=9103, ge=0, le=65535)
     """Port of `/metrics`; 0 means none."""
     shards: int = Field(default=2, ge=1, le=256)
-    """Shards the index is cut into."""
+    """Shards that a slot table gets when there is none yet; afterwards the table says how many there are."""
     indexer_ordinal: int = Field(default=-1, ge=-1)
     """Number of this indexer among all. It is replica `ordinal // shards` of shard `ordinal % shards`.
     Left out, it is the number the host's name ends with, which is how a StatefulSet numbers its pods."""
+    indexer_shard: int = Field(default=-1, ge=-1, le=255)
+    """Number of the shard this indexer serves; left out, it follows from the ordinal. A shard that owns no slots yet
+    waits for some (`earmark shards scale`)."""
+    indexer_replica: int = Field(default=-1, ge=-1)
+    """Number of the replica of that shard; left out, it follows from the ordinal."""
+    advertise: str = ""
+    """`host:port` at which the gateway reaches this indexer; left out, the address it listens on."""
     index_dir: Path = Path("/var/lib/earmark/index")
     """Folder of this replica alone: its snapshots and its working files. Losing it costs a rebuild, nothing else."""
     snapshot_seconds: float = Field(default=60, ge=0.05, le=86_400)
     """Time between snapshots, while something changes."""
+    snapshot_upload_seconds: float = Field(default=900, ge=0, le=604_800)
+    """Time between two copies of the newest snapshot into the object store, made by the first replica; 0 makes none."""
+    slots_every_seconds: float = Field(default=1, ge=0.05, le=60)
+    """Time between two looks at the slot table."""
+    index_kind: DenseKind | None = None
+    """Kind of vector index that segments get; left out, `flat` up to `index_flat_rows` chunks and `ivf` beyond."""
+    index_flat_rows: int = Field(default=DensePolicy().flat_rows, ge=0)
+    """Chunks up to which a segment is searched exactly."""
+    index_recall_target: float = Field(default=DensePolicy().recall_target, gt=0, le=1)
+    """Recall at 10 that segments beyond that are tuned to, each when it is built."""
+    head_rows: int = Field(default=4096, ge=1, le=1_000_000)
+    """Chunks that are kept in memory before they are sealed into a segment."""
+    merge_factor: int = Field(default=4, ge=2, le=64)
+    """Segments of about one size that are merged into one."""
+    build_threads: int = Field(default=1, ge=1, le=256)
+    """Threads that building a segment may use."""
     search_threads: int = Field(default=min(4, os.cpu_count() or 1), ge=1, le=256)
     """Searches that run at once."""
     search_queue: int = Field(default=64, ge=0, le=10_000)
@@ -36,6 +60,8 @@ class Settings(CommonSettings):
 
     @model_validator(mode="after")
     def _ordinal_from_host(self) -> Self:
+        if self.indexer_shard >= 0 and self.indexer_replica >= 0:
+            return self
         if self.indexer_ordinal < 0:
             match = re.search(r"-(\d+)$", socket.gethostname().split(".")[0])
             if match is None:
@@ -46,9 +72,9 @@ class Settings(CommonSettings):
     @property
     def shard(self) -> int:
         """Number of the shard this indexer serves."""
-        return self.indexer_ordinal % self.shards
+        return self.indexer_shard if self.indexer_shard >= 0 else self.indexer_ordinal % self.shards
 
     @property
     def replica(self) -> int:
         """Number of the replica of that shard."""
-        return self.indexer_ordinal // self.shards
+        return self.indexer_replica if self.indexer_replica >= 0 else self.indexer_ordinal // self.shards

@@ -1,38 +1,29 @@
-"""The shard: both legs and the payloads, changed together and searched together."""
+"""The shard: parts with both legs each, changed together and searched together."""
 
 from __future__ import annotations
 
 import hashlib
-import shutil
-from collections.abc import Sequence
-from dataclasses import dataclass
-from itertools import accumulate
+import itertools
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Self
 
 import numpy as np
-from prometheus_client import Histogram
+import numpy.typing as npt
 
-from services.common.errors import EarmarkError, InvalidArgument, ModelMismatch, Unavailable
-from services.common.metrics import LATENCY_SECONDS
-from services.indexer.chunks import Change, Chunk, Found, Hit, Ids, Query, Vectors, unit_vector
-from services.indexer.dense import DenseIndex
-from services.indexer.keyword import KeywordIndex
-from services.indexer.locks import ReadWriteLock
-from services.indexer.payloads import PayloadTable
+from services.common.errors import EarmarkError
+from services.indexer.chunks import Change, Chunk, Found, Query, Vectors, VideoInfo
+from services.indexer.head import Head
 from services.indexer.plan import Plan, Planner
-from services.indexer.terms import parse_question
+from services.indexer.record import chunk_id_of, encode
+from services.indexer.rows import Mask, Rows
+from services.indexer.search import Searcher
+from services.indexer.segment import Segment
+from services.indexer.videos import VideoTable
+from services.indexer.view import ROW_BITS, PartView, View
 
-MAX_K = 1000
-MAX_QUERY_CHARACTERS = 20_000
-
-SEARCH_SECONDS = Histogram(
-    "earmark_indexer_search_leg_seconds",
-    "Time a leg of a search took.",
-    ["leg"],
-    buckets=(0.0001, 0.00025, *LATENCY_SECONDS),
-)
-_SEMANTIC_SECONDS, _KEYWORD_SECONDS = SEARCH_SECONDS.labels("semantic"), SEARCH_SECONDS.labels("keyword")
+_ROW_MASK = (1 << ROW_BITS) - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,67 +35,62 @@ class Applied:
     refused: dict[int, EarmarkError]
 
 
+@dataclass(frozen=True, slots=True)
+class SlotDigest:
+    """What is held of a slot: how many chunks, and a SHA-256 over them, their vectors and their videos."""
+
+    slot: int
+    chunks: int
+    digest: bytes
+
+
 class Shard:
     """The chunks of the videos of some slots, searchable by meaning and by words.
 
-    One thread at a time changes it (`apply`, `advance`) or copies it (`snapshot.write`); any number of threads search.
-    A search sees each `apply` whole or not at all.
+    One thread at a time changes it; any number search, without a lock: a search takes the view there is when it begins,
+    and a change puts another in its place. So a search sees each `apply` whole or not at all.
 
-    Args:
-        payloads: The chunks.
-        dense: Their vectors; None while there are none.
-        keyword: Their terms.
-        model_revision: Model of the vectors; empty while there are none.
-        applied_sequence: Last stream sequence whose effect is in.
-
-    Raises:
-        ValueError: The parts do not hold the same chunks.
+        chunks ──apply──▶ head ──freeze──▶ frozen heads ──take_over──▶ segments ──take_over──▶ fewer, larger ones
+                          in memory, exact                  built beside, in another process
     """
 
-    def __init__(
-        self,
-        *,
-        payloads: PayloadTable,
-        dense: DenseIndex | None,
-        keyword: KeywordIndex,
-        model_revision: str,
-        applied_sequence: int,
-    ) -> None:
-        numbers = np.sort(np.fromiter(payloads.numbers, np.int64))
-        vectors = np.sort(dense.ids) if dense is not None else np.empty(0, np.int64)
-        if not np.array_equal(numbers, vectors) or not np.array_equal(numbers, np.sort(keyword.ids)):
-            counts = f"{len(payloads)} chunks, {len(vectors)} vectors and {len(keyword)} keyword entries"
-            raise ValueError(f"{counts} are not the same")
-        self._payloads = payloads
-        self._dense = dense
-        self._keyword = keyword
-        self._model_revision = model_revision
-        self._applied_sequence = applied_sequence
+    def __init__(self) -> None:
+        self.videos = VideoTable()
+        """What is true of the videos; for the writing thread."""
+        self._view = View()
+        self._searcher = Searcher(self.videos)
+        self._serials = itertools.count(1)
+        self._head: Head | None = None
+        self._applied_sequence = 0
         self._changes = 0
         self._whole = True
-        self._lock = ReadWriteLock()
 
-    @classmethod
-    def empty(cls, folder: Path) -> Self:
-        """Gives a shard that holds nothing. `folder` is for the keyword leg; what is in it goes."""
-        shutil.rmtree(folder, ignore_errors=True)
-        keyword = KeywordIndex(folder)
-        return cls(payloads=PayloadTable(), dense=None, keyword=keyword, model_revision="", applied_sequence=0)
+    # ── what it holds ────────────────────────────────────────────────────────────────────────────
+
+    @property
+    def view(self) -> View:
+        """What a search that begins now sees."""
+        return self._view
 
     @property
     def chunk_count(self) -> int:
         """Chunks held."""
-        return len(self._payloads)
+        return self._view.chunk_count
 
     @property
     def video_count(self) -> int:
         """Videos with at least one chunk."""
-        return self._payloads.video_count
+        return len(self.videos)
 
     @property
     def model_revision(self) -> str:
         """Model of the vectors; empty while there are none."""
-        return self._model_revision
+        return self._view.model_revision
+
+    @property
+    def dimension(self) -> int:
+        """Length of the vectors; 0 while there are none."""
+        return self._view.dimension
 
     @property
     def applied_sequence(self) -> int:
@@ -113,28 +99,80 @@ class Shard:
 
     @property
     def changes(self) -> int:
-        """Grows whenever the chunks held change."""
+        """Grows whenever what is held changes."""
         return self._changes
 
     @property
     def whole(self) -> bool:
-        """Whether every change begun was also ended: if not, the legs differ, and only a restart helps."""
+        """Whether every change begun was also ended: if not, only a restart helps."""
         return self._whole
 
     @property
-    def payloads(self) -> PayloadTable:
-        """The chunks; for the writer's thread."""
-        return self._payloads
+    def head_rows(self) -> int:
+        """Rows in the head that takes new chunks."""
+        return self._head.rows if self._head is not None else 0
 
     @property
-    def dense(self) -> DenseIndex | None:
-        """The dense leg, None while there are no vectors; for the writer's thread."""
-        return self._dense
+    def frozen(self) -> list[PartView]:
+        """Heads that take nothing any more and wait to be sealed."""
+        return [part for part in self._view.parts if isinstance(part.part, Head) and part.part is not self._head]
 
     @property
-    def keyword(self) -> KeywordIndex:
-        """The keyword leg; for the writer's thread."""
-        return self._keyword
+    def segments(self) -> list[PartView]:
+        """The sealed parts."""
+        return [part for part in self._view.parts if isinstance(part.part, Segment)]
+
+    def videos_in(self, slots: Iterable[int]) -> Iterable[str]:
+        """Gives the videos of some slots that have chunks."""
+        return self.videos.in_slots(slots)
+
+    def slices_of(self, video_id: str) -> Mapping[str, Mapping[str, int]]:
+        """Gives, for each slice of a video that has chunks, their numbers by chunk id."""
+        slices: defaultdict[str, dict[str, int]] = defaultdict(dict)
+        if video_id in self.videos:
+            for part, alive in self._view.parts:
+                for slice_id, rows in part.slice_rows(video_id).items():
+                    for chunk_id, row in rows.items():
+                        if alive.mask[row]:
+                            slices[slice_id][chunk_id] = part.serial << ROW_BITS | row
+        return slices
+
+    def holds(self, number: int, chunk: Chunk, vector: Vectors) -> bool:
+        """Says whether a number stands for just this chunk with just this vector."""
+        part, row = self._view.part(number >> ROW_BITS).part, number & _ROW_MASK
+        same = part.record(row) == encode(chunk) and part.sentences(row) == chunk.sentence_vectors
+        return same and bool(np.array_equal(part.vectors(np.array([row]))[0], vector))
+
+    def digests(self, slots: Sequence[int]) -> list[SlotDigest]:
+        """Gives a hash of what is held of slots, the same for shards that agree; for the writing thread."""
+        result = []
+        for slot in slots:
+            total, chunks = hashlib.sha256(self.model_revision.encode()), 0
+            for video_id in sorted(self.videos.in_slots([slot])):
+                info = self.videos.info(video_id)
+                total.update(repr((video_id, replace(info, tags=tuple(sorted(info.tags))))).encode())
+                numbers = {
+                    chunk_id: n for of_slice in self.slices_of(video_id).values() for chunk_id, n in of_slice.items()
+                }
+                for _, number in sorted(numbers.items()):
+                    part, row = self._view.part(number >> ROW_BITS).part, number & _ROW_MASK
+                    total.update(part.record(row))
+                    total.update(part.sentences(row))
+                    total.update(part.vectors(np.array([row])).astype("<f2").tobytes())
+                    chunks += 1
+            result.append(SlotDigest(slot, chunks, total.digest()))
+        return result
+
+    def search(self, query: Query) -> Found:
+        """Searches what is held. Raises what `Searcher.search` raises."""
+        return self.search_many([query])[0]
+
+    def search_many(self, queries: Sequence[Query]) -> list[Found]:
+        """Searches what is held, for all queries at one moment. Raises what `Searcher.search` raises."""
+        applied = self._applied_sequence  # before the view: an answer may have in more than it says, never less
+        return self._searcher.search(self._view, queries, applied_sequence=applied)
+
+    # ── changing it ──────────────────────────────────────────────────────────────────────────────
 
     def apply(self, changes: Sequence[Change], *, sequence: int | None = None) -> Applied:
         """Makes changes, in order and as one: a change that cannot be made is refused and the others are made.
@@ -147,19 +185,15 @@ class Shard:
             What was done. Refused are InvalidArgument (a wrong chunk or vector) and ModelMismatch.
 
         Raises:
-            Unavailable: The disk did not take the change; nothing was changed, and the same call can be made again.
+            RuntimeError: A change before this one broke off in the middle.
         """
-        planner = Planner(
-            self._payloads,
-            model_revision=self._model_revision,
-            dimension=self._dense.dimension if self._dense is not None else 0,
-            stored=self._stored_vectors,
-        )
-        plan = planner.plan(list(changes))
-        if plan.removed or plan.added:
+        if not self._whole:
+            raise RuntimeError("a change of this shard broke off in the middle; only a restart helps")
+        plan = Planner(self, model_revision=self.model_revision, dimension=self.dimension).plan(list(changes))
+        if plan.removed or plan.added or plan.infos:
+            self._whole = False
             self._make(plan)
-        renamed = [self._payloads.rename(video_id, title) for video_id, title in plan.titles.items()]
-        self._changes += any(renamed)
+            self._whole = True
         if sequence is not None:
             self.advance(sequence)
         return Applied(len(plan.added), len(plan.removed), plan.refused)
@@ -168,134 +202,120 @@ class Shard:
         """Says that nothing up to `sequence` changes the shard any more."""
         self._applied_sequence = max(self._applied_sequence, sequence)
 
-    def _make(self, plan: Plan) -> None:
-        start = self._payloads.next_number
-        added = list(enumerate(plan.added, start))
-        try:
-            self._keyword.stage(removed=plan.removed, added=added)
-            self._keyword.commit()
-        except (OSError, ValueError) as error:  # tantivy tells of a full disk as ValueError
-            raise Unavailable(f"the index cannot be written just now: {error}") from error
-        self._whole = False
-        with self._lock.write():
-            if self._dense is None and added:
-                self._dense = DenseIndex.empty(plan.dimension)
-            if self._dense is not None:
-                self._dense.remove(np.array(plan.removed, np.int64))
-                if added:
-                    if len(self._dense) == 0 and self._dense.dimension != plan.dimension:
-                        self._dense = DenseIndex.empty(plan.dimension)
-                    self._dense.add(np.arange(start, start + len(added), dtype=np.int64), np.stack(plan.vectors))
-                elif len(self._dense) == 0:
-                    self._dense = None
-            # The new before the old: a video whose chunks are all replaced keeps its place and title.
-            for number, chunk in added:
-                self._payloads.add(number, chunk, plan.titles.get(chunk.video_id, ""))
-            for number in plan.removed:
-                self._payloads.remove(number)
-            self._model_revision = plan.model_revision if self._dense is not None else ""
-            self._keyword.publish()
-            self._changes += 1
-        self._whole = True
+    def freeze(self) -> None:
+        """Makes the head take nothing any more; the next chunk begins another. Does nothing while it is empty."""
+        if self.head_rows:
+            self._head = None
 
-    def _stored_vectors(self, ids: Ids) -> Vectors:
-        assert self._dense is not None, "numbers are given to vectors only"
-        return self._dense.vectors(ids)
+    def attach(self, folder: Path, infos: Mapping[str, VideoInfo], alive: Mask | None = None) -> None:
+        """Opens a segment of chunks that are not held yet and makes them findable.
 
-    def search(self, query: Query) -> Found:
-        """Asks the legs that the query has something for, and gives the chunks that at least one of them found.
+        Args:
+            folder: The segment.
+            infos: What is true of its videos.
+            alive: Which of its rows live; None means all.
 
         Raises:
-            InvalidArgument: k is out of 1..1000, the vector is of the wrong length or has no direction, the text is too
-                long, or there is neither.
-            ModelMismatch: The vector is of another model than the index.
+            SegmentCorrupt: It is not what was written; nothing was changed.
+            ValueError: Its vectors are of another model than those held.
         """
-        if not 1 <= query.k <= MAX_K:
-            raise InvalidArgument(f"k is {query.k}; it can be 1 to {MAX_K}", field="k")
-        if len(query.text) > MAX_QUERY_CHARACTERS:
-            message = f"the text has {len(query.text)} characters; {MAX_QUERY_CHARACTERS} at most"
-            raise InvalidArgument(message, field="text")
-        if query.vector is None and not query.text:
-            raise InvalidArgument("give a vector, a text, or both", field="vector")
-        vector = None if query.vector is None else unit_vector(query.vector)
-        question = parse_question(query.text) if query.text else None
-        legs = ("semantic",) * (vector is not None) + ("keyword",) * (question is not None)
+        numbers = {video_id: self.videos.put(video_id, info) for video_id, info in infos.items()}
+        segment = Segment(next(self._serials), folder, lambda video_id: numbers.get(video_id, 0))
+        if self.chunk_count and segment.model_revision != self.model_revision:
+            raise ValueError(f"the segment is of {segment.model_revision}, the shard of {self.model_revision}")
+        part = PartView(segment, Rows(np.ones(segment.rows, np.bool_) if alive is None else alive))
+        self.videos.count(segment.video_numbers()[part.alive.mask], 1)
+        head = [one for one in self._view.parts if one.part is self._head]
+        others = [one for one in self._view.parts if one.part is not self._head]
+        self._view = View((*others, part, *head), segment.model_revision, segment.dimension)
+        self._changes += 1
 
-        with self._lock.read():
-            if vector is not None:
-                self._check_vector(vector, query.model_revision)
-            videos = self._payloads.known_videos(query.filter)
-            nothing_passes = bool(query.filter.video_ids) and not videos
-            dense = self._dense
-            if dense is None or nothing_passes:
-                return Found([], legs, self._applied_sequence)
-            semantic: dict[int, float] = {}
-            keyword: dict[int, float] = {}
-            if vector is not None:
-                with _SEMANTIC_SECONDS.time():
-                    found = dense.search(vector, query.k, among=self._payloads.select(query.filter))
-                    semantic = _scores(*found)
-            if question is not None:
-                with _KEYWORD_SECONDS.time():
-                    found = self._keyword.search(question, query.k, only=query.filter, videos=videos)
-                    keyword = _scores(*found)
-            if vector is not None and (beyond := [number for number in keyword if number not in semantic]):
-                # 30 µs for 50, and the fusion then knows how near the chunks are that only the words found.
-                ids = np.array(beyond, np.int64)
-                semantic.update(_scores(ids, dense.scores(vector, ids)))
-            numbers = dict.fromkeys([*semantic, *keyword])
-            described = [self._payloads.described(number) for number in numbers]
-            sentences = sentence_scores([chunk for chunk, _ in described], vector)
-            hits = [
-                Hit(number, chunk, title, semantic.get(number), keyword.get(number), of_sentences)
-                for number, (chunk, title), of_sentences in zip(numbers, described, sentences, strict=True)
-            ]
-            return Found(hits, legs, self._applied_sequence)
+    def take_over(self, folder: Path, sources: Sequence[PartView], origins: npt.NDArray[np.uint32]) -> None:
+        """Puts a segment in the place of the parts it was made from. What died in them meanwhile is dead in it.
 
-    def _check_vector(self, vector: Vectors, model_revision: str) -> None:
-        if self._dense is None:
-            return
-        if model_revision != self._model_revision:
-            asked = model_revision or "no named model"
-            raise ModelMismatch(
-                f"the index holds vectors of {self._model_revision}, the query's is of {asked}",
-                field="model_revision",
-                metadata={"index_model": self._model_revision, "model": model_revision},
-            )
-        if len(vector) != self._dense.dimension:
-            message = f"the vector has {len(vector)} numbers, those of the index {self._dense.dimension}"
-            raise InvalidArgument(message, field="vector")
+        Args:
+            folder: The segment.
+            sources: The parts, as they were when it was begun.
+            origins: For each of its rows the place in `sources` and the row there, shape (rows, 2).
 
-    def digest(self) -> str:
-        """Gives a hash of all it holds, the same for replicas that agree; for the writer's thread."""
-        numbers = sorted(self._payloads.numbers, key=lambda number: self._payloads.chunk(number).chunk_id)
-        total = hashlib.sha256(self._model_revision.encode())
-        for number in numbers:
-            total.update(repr(self._payloads.chunk(number)).encode())
-            total.update(self._stored_vectors(np.array([number], np.int64)).tobytes())
-        return total.hexdigest()
+        Raises:
+            SegmentCorrupt: It is not what was written; nothing was changed.
+        """
+        now = {part.part.serial: part.alive for part in self._view.parts}
+        if all(source.part.serial not in now for source in sources):
+            return  # all was removed meanwhile, and began anew with another model
+        segment = Segment(next(self._serials), folder, self.videos.number)
+        alive = np.zeros(segment.rows, np.bool_)
+        for place, source in enumerate(sources):
+            if (rows := now.get(source.part.serial)) is not None:
+                mine = np.flatnonzero(origins[:, 0] == place)
+                alive[mine] = rows.mask[origins[mine, 1]]
+        self._swap(sources, (PartView(segment, Rows(alive)),))
+
+    def discard(self, sources: Sequence[PartView]) -> None:
+        """Drops those of the parts of which nothing lives any more."""
+        gone = {source.part.serial for source in sources}
+        dead = [part for part in self._view.parts if part.part.serial in gone and part.alive.count == 0]
+        self._swap(dead, ())
+
+    def _swap(self, sources: Sequence[PartView], into: tuple[PartView, ...]) -> None:
+        gone = {source.part.serial for source in sources}
+        parts: list[PartView] = []
+        for part in self._view.parts:
+            if part.part.serial not in gone:
+                parts.append(part)
+            elif into:  # at the place of the oldest
+                parts += into
+                into = ()
+        self._view = replace(self._view, parts=tuple(parts))
+        for source in sources:
+            source.part.close()
+
+    def _make(self, plan: Plan) -> None:
+        view = self._view
+        renewed = bool(plan.added) and (plan.model_revision, plan.dimension) != (view.model_revision, view.dimension)
+        new = {chunk.video_id for chunk in plan.added}
+        for video_id in new | (plan.infos.keys() & set(self.videos)):
+            self.videos.put(video_id, plan.infos.get(video_id, self.videos.info(video_id)))
+        alive = {part.part.serial: part.alive for part in view.parts}
+        # The new before the old: a video whose chunks are all replaced keeps its number.
+        if plan.added:
+            if self._head is None or renewed:
+                self._head = Head(next(self._serials), plan.dimension)
+            numbers = [self.videos.number(chunk.video_id) for chunk in plan.added]
+            self._head.add(plan.added, np.stack(plan.vectors), numbers)
+            before = alive.get(self._head.serial)
+            added = np.ones(len(plan.added), np.bool_)
+            alive[self._head.serial] = Rows(added if before is None else np.append(before.mask, added))
+            self.videos.count(np.array(numbers, np.int32), 1)
+        gone: defaultdict[int, list[int]] = defaultdict(list)
+        for number in plan.removed:
+            gone[number >> ROW_BITS].append(number & _ROW_MASK)
+        for serial, rows in gone.items():
+            mask = alive[serial].mask.copy()
+            mask[rows] = False
+            alive[serial] = Rows(mask)
+            self.videos.count(view.part(serial).part.video_numbers()[rows], -1)
+        parts = [PartView(part.part, alive[part.part.serial]) for part in view.parts]
+        if self._head is not None and all(part.part is not self._head for part in parts):
+            parts.append(PartView(self._head, alive[self._head.serial]))
+        if renewed:  # nothing of the model before lives any more
+            parts = [part for part in parts if part.part is self._head]
+        count = sum(part.alive.count for part in parts)
+        self._view = View(tuple(parts), plan.model_revision, plan.dimension) if count else self._emptied(parts)
+        self._changes += 1
+
+    def _emptied(self, parts: Sequence[PartView]) -> View:
+        """Nothing lives: the next vectors may be of any model. The parts stay until maintenance drops them."""
+        self._head = None
+        return View(tuple(parts))
 
     def close(self) -> None:
-        """Ends the writer of the keyword leg. What is not in a snapshot is lost."""
-        self._keyword.close()
+        """Frees what is held in memory. What is not in a snapshot is lost."""
+        for part in self._view.parts:
+            part.part.close()
 
 
-def sentence_scores(chunks: Sequence[Chunk], vector: Vectors | None) -> Sequence[Sequence[float]]:
-    """Gives the cosine of every sentence of the chunks, all in one product.
-
-    Args:
-        chunks: The chunks; one without sentence vectors gets no scores.
-        vector: float32, shape (dimension,), L2-normalised; None gives no scores.
-    """
-    rows = np.frombuffer(b"".join(chunk.sentence_vectors for chunk in chunks), np.int8)
-    if vector is None or not len(rows):
-        return [()] * len(chunks)
-    dimension = len(vector)
-    # Not `@`: see DenseIndex.scores.
-    products = np.einsum("ij,j->i", rows.reshape(-1, dimension).astype(np.float32), vector / np.float32(127)).tolist()
-    ends = list(accumulate(len(chunk.sentence_vectors) // dimension for chunk in chunks))
-    return [products[start:end] for start, end in zip([0, *ends], ends, strict=False)]
-
-
-def _scores(ids: Ids, scores: Vectors) -> dict[int, float]:
-    return dict(zip(ids.tolist(), scores.tolist(), strict=True))
+def chunk_ids(shard: Shard) -> list[str]:
+    """Gives the id of every chunk held, sorted; for the writing thread."""
+    return sorted(chunk_id_of(part.record(row)) for part, alive in shard.view.parts for row in alive.ids.tolist())

@@ -1,40 +1,42 @@
-"""Snapshots: the shard on disk, complete or not there at all.
+"""Snapshots: what a shard is on disk, complete or not there at all.
 
-    snapshots/
-      00000007/                 the last two are kept
-        manifest.json           what it is, the stream sequence applied, size and SHA-256 of every other file
-        vectors.faiss           the dense leg, FAISS's own format; absent while there are no chunks
-        payloads.msgpack        chunks by number
-        keyword/                tantivy's segment files, hard links to those in use
-      00000006.corrupt/         one that failed its checks, set aside to be looked at
+    segments/01k…/              see segment.py; each whole or not there
+    snapshots/00000007.json     format, whose it is, stream sequence applied, slots held, size and SHA-256 of:
+    snapshots/00000007.state    the segments with their dead rows and their videos, and what is true of the videos
+    work/                       what only a build needs
 
-A snapshot is written beside (`.writing`), synced, and renamed.
+A snapshot is its small file in `snapshots`, renamed into place last. The two newest are kept, and every segment that
+one of them or the running shard has. What fails its checks is renamed to `….corrupt`, to be looked at.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 import time
-from dataclasses import asdict, dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+import msgpack
+import numpy as np
 import structlog
+from ulid import ULID
 
-from services.indexer.dense import DenseIndex
-from services.indexer.keyword import KeywordIndex, thaw
-from services.indexer.payloads import PayloadTable
+from services.indexer import migrate
+from services.indexer.build import ORIGINS, Job, Source, build
+from services.indexer.chunks import VideoInfo
+from services.indexer.dense import DensePolicy
+from services.indexer.rows import Mask
+from services.indexer.segment import FORMAT_VERSION, MANIFEST, SegmentCorrupt, sync, verify
 from services.indexer.shard import Shard
 
 log = structlog.get_logger()
 
-FORMAT_VERSION: Final = 1
 KEPT: Final = 2
-_CORRUPT_KEPT: Final = 2
-_MANIFEST: Final = "manifest.json"
+_CORRUPT_KEPT: Final = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,15 +45,65 @@ class Origin:
 
     Attributes:
         shard: Number of the shard.
-        shards: Shards there are.
-        slot_table_version: Version of the table that says which slots the shard owns.
         stream: Identity of the event stream that sequences refer to; a stream made anew counts from 1 again.
     """
 
     shard: int
-    shards: int
-    slot_table_version: int
     stream: str
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """A shard at one moment, without the rows of its segments.
+
+    Attributes:
+        applied_sequence: Stream sequence applied.
+        slots: Slots held whole.
+        segments: Of each segment its id, which of its rows live (None means all), and the videos of those.
+        videos: What is true of the videos.
+        chunks: Chunks held.
+    """
+
+    applied_sequence: int
+    slots: frozenset[int]
+    segments: Sequence[tuple[str, bytes | None, Sequence[str]]] = ()
+    videos: Mapping[str, VideoInfo] = field(default_factory=dict)
+    chunks: int = 0
+
+    @classmethod
+    def of(cls, shard: Shard, *, applied_sequence: int, slots: frozenset[int]) -> State:
+        """Takes the state of a shard's segments; for the writing thread. Heads are left out: seal them first."""
+        segments = []
+        for part, alive in shard.segments:
+            numbers = np.unique(part.video_numbers()[alive.mask])
+            names = [shard.videos.video_id(number) for number in numbers.tolist()]
+            segments.append((part.segment_id, None if alive.count == part.rows else alive.bits.tobytes(), names))
+        return cls(
+            applied_sequence,
+            slots,
+            segments,
+            {video_id: shard.videos.info(video_id) for video_id in shard.videos},
+            shard.chunk_count,
+        )
+
+
+@dataclass(slots=True)
+class Loaded:
+    """What could be read back.
+
+    Attributes:
+        shard: The shard.
+        slots: Slots held whole.
+        damaged: Videos that were in a segment that is not sound; what is held of them has to be filled in again.
+        repaired: What was set aside, for people.
+        undescribed: Videos of which only the title is known, since an earlier version wrote the snapshot.
+    """
+
+    shard: Shard
+    slots: frozenset[int]
+    damaged: set[str] = field(default_factory=set)
+    repaired: list[str] = field(default_factory=list)
+    undescribed: set[str] = field(default_factory=set)
 
 
 class SnapshotCorrupt(Exception):
@@ -59,168 +111,171 @@ class SnapshotCorrupt(Exception):
 
 
 class SnapshotFolder:
-    """The snapshots of one replica. One thread uses it at a time.
+    """The snapshots and segments of one replica. One thread uses it at a time.
 
     Args:
-        folder: Folder of the replica; made when it is not there. It holds `snapshots/` and `work/`.
+        folder: Folder of the replica; made when it is not there.
         origin: What the snapshots must be of.
     """
 
     def __init__(self, folder: Path, origin: Origin) -> None:
-        self._root = folder / "snapshots"
-        self._work = folder / "work"
+        self.segments = folder / "segments"
+        self.work = folder / "work"
+        self.root = folder / "snapshots"
         self._origin = origin
-        self._known: dict[str, str] = {}  # hashes of keyword files, which never change under a name
-        self._root.mkdir(parents=True, exist_ok=True)
-        for leftover in self._root.glob("*.writing"):
-            shutil.rmtree(leftover)
+        shutil.rmtree(self.work, ignore_errors=True)
+        for path in (self.segments, self.root, self.work):
+            path.mkdir(parents=True, exist_ok=True)
+        for leftover in (*self.segments.glob("*.writing"), *self.root.glob("*.writing")):
+            shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
 
-    def empty(self) -> Shard:
-        """Gives a shard that holds nothing."""
-        return Shard.empty(self._work)
+    def load(self) -> Loaded | None:
+        """Reads the newest snapshot that is sound and of the right origin; None when there is none.
 
-    def load(self) -> Shard | None:
-        """Gives the shard of the newest snapshot that is sound and of the right origin; None when there is none.
-
-        A corrupt one is set aside and the one before it is tried.
+        A segment that is not sound is set aside and the rest is used.
         """
+        repaired: list[str] = []
         for path in sorted(self._snapshots(), reverse=True):
             try:
-                return self._read(path)
+                state = self._read(path)
             except SnapshotCorrupt as error:
-                aside = path.with_suffix(".corrupt")
-                shutil.rmtree(aside, ignore_errors=True)
-                path.rename(aside)
-                log.error("snapshot_corrupt", snapshot=path.name, error=str(error), set_aside=aside.name)
-        return None
+                repaired.append(self._set_aside(path, str(error)))
+                continue
+            if state is not None:
+                loaded = self._open(state)
+                loaded.repaired = [*repaired, *loaded.repaired]
+                return loaded
+        return self._migrated(repaired)
 
-    def write(self, shard: Shard) -> Path:
-        """Writes a snapshot of the shard, which must not change meanwhile, and removes all but the last two."""
-        if not shard.whole:
-            raise RuntimeError("a change of this shard broke off in the middle; a snapshot would make that last")
+    def write(self, state: State) -> Path:
+        """Writes a snapshot. Raises OSError when the disk does not take it; nothing is left behind then."""
         started = time.perf_counter()
-        last = max((int(path.name) for path in self._snapshots()), default=0)
-        path = self._root / f"{last + 1:08d}"
+        path = self.root / f"{max((int(p.stem) for p in self._snapshots()), default=0) + 1:08d}.json"
+        body: bytes = msgpack.packb(
+            {
+                "segments": [[name, alive, list(videos)] for name, alive, videos in state.segments],
+                "videos": {video_id: list(asdict(info).values()) for video_id, info in state.videos.items()},
+            }
+        )
+        manifest = {
+            "format_version": FORMAT_VERSION,
+            **asdict(self._origin),
+            "applied_sequence": state.applied_sequence,
+            "slots": sorted(state.slots),
+            "chunks": state.chunks,
+            "segments": [name for name, _, _ in state.segments],
+            "state": {"bytes": len(body), "sha256": hashlib.sha256(body).hexdigest()},
+        }
         writing = path.with_suffix(".writing")
-        writing.mkdir()
         try:
-            self._fill(writing, shard)
+            path.with_suffix(".state").write_bytes(body)
+            sync(path.with_suffix(".state"))
+            writing.write_text(json.dumps(manifest, indent=1))
+            sync(writing)
             writing.rename(path)
+            sync(self.root)
         except BaseException:
-            shutil.rmtree(writing, ignore_errors=True)
+            writing.unlink(missing_ok=True)
+            path.with_suffix(".state").unlink(missing_ok=True)
             raise
-        _sync(self._root)
-        self._prune()
         log.info(
             "snapshot_written",
-            snapshot=path.name,
-            chunks=shard.chunk_count,
-            applied_sequence=shard.applied_sequence,
+            snapshot=path.stem,
+            chunks=state.chunks,
+            segments=len(state.segments),
+            applied_sequence=state.applied_sequence,
             seconds=round(time.perf_counter() - started, 3),
         )
         return path
 
+    def prune(self, in_use: Collection[str]) -> None:
+        """Removes all snapshots but the two newest, and segments that neither they nor `in_use` name."""
+        snapshots = sorted(self._snapshots())
+        for path in snapshots[:-KEPT]:
+            path.unlink()
+            path.with_suffix(".state").unlink(missing_ok=True)
+        wanted = set(in_use)
+        for path in snapshots[-KEPT:]:
+            wanted.update(json.loads(path.read_bytes())["segments"])
+        for folder in self.segments.iterdir():
+            if "." not in folder.name and folder.name not in wanted:
+                shutil.rmtree(folder, ignore_errors=True)
+        for root in (self.segments, self.root):
+            for path in sorted(root.glob("*.corrupt"))[:-_CORRUPT_KEPT]:
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+    def newest(self) -> Path | None:
+        """Gives the newest snapshot's file."""
+        return max(self._snapshots(), default=None)
+
     def _snapshots(self) -> list[Path]:
-        return [path for path in self._root.iterdir() if path.is_dir() and path.name.isdigit()]
+        return [path for path in self.root.glob("*.json") if path.stem.isdigit()]
 
-    def _fill(self, target: Path, shard: Shard) -> None:
-        names = [f"keyword/{name}" for name in shard.keyword.freeze(target / "keyword")]
-        if shard.dense is not None:
-            shard.dense.write(target / "vectors.faiss")
-            names.append("vectors.faiss")
-        (target / "payloads.msgpack").write_bytes(shard.payloads.to_bytes())
-        names.append("payloads.msgpack")
-        # tantivy synced its segments when it committed them; what we wrote has to be synced here.
-        for name in names:
-            if not _is_segment(name):
-                _sync(target / name)
-        hashes = {name: self._hash(target, name) for name in names}
-        self._known = {name: value for name, value in hashes.items() if _is_segment(name)}
-        manifest = {
-            "format_version": FORMAT_VERSION,
-            **asdict(self._origin),
-            "model_revision": shard.model_revision,
-            "applied_sequence": shard.applied_sequence,
-            "chunks": shard.chunk_count,
-            "files": {
-                name: {"bytes": (target / name).stat().st_size, "sha256": value} for name, value in hashes.items()
-            },
-        }
-        (target / _MANIFEST).write_text(json.dumps(manifest, indent=1))
-        _sync(target / _MANIFEST)
-        _sync(target / "keyword")
-        _sync(target)
-
-    def _hash(self, folder: Path, name: str) -> str:
-        known = self._known.get(name)
-        return known if known is not None else _sha256(folder / name)
-
-    def _read(self, path: Path) -> Shard | None:
-        manifest = _manifest(path)
-        if manifest["format_version"] != FORMAT_VERSION:
-            log.warning("snapshot_of_another_format", snapshot=path.name, format_version=manifest["format_version"])
-            return None
-        wanted = asdict(self._origin)
-        origin = {name: manifest.get(name) for name in wanted}
-        if origin != wanted:
-            log.warning("snapshot_of_another_origin", snapshot=path.name, origin=origin, wanted=wanted)
-            return None
-        _verify(path, manifest["files"])
-        shutil.rmtree(self._work, ignore_errors=True)
+    def _read(self, path: Path) -> State | None:
         try:
-            thaw(path / "keyword", self._work)
-            return Shard(
-                payloads=PayloadTable.from_bytes((path / "payloads.msgpack").read_bytes()),
-                dense=DenseIndex.read(path / "vectors.faiss") if "vectors.faiss" in manifest["files"] else None,
-                keyword=KeywordIndex(self._work),
-                model_revision=manifest["model_revision"],
-                applied_sequence=manifest["applied_sequence"],
+            manifest: dict[str, Any] = json.loads(path.read_bytes())
+            if manifest["format_version"] != FORMAT_VERSION:
+                log.warning("snapshot_of_another_format", snapshot=path.stem, format_version=manifest["format_version"])
+                return None
+            wanted = asdict(self._origin)
+            origin = {name: manifest.get(name) for name in wanted}
+            if origin != wanted:
+                log.warning("snapshot_of_another_origin", snapshot=path.stem, origin=origin, wanted=wanted)
+                return None
+            body = path.with_suffix(".state").read_bytes()
+            if hashlib.sha256(body).hexdigest() != manifest["state"]["sha256"]:
+                raise SnapshotCorrupt(f"{path.stem}.state is not what was written")
+            state = msgpack.unpackb(body)
+            videos = {
+                video_id: VideoInfo(title, collection, tuple(tags), uploaded_at, duration)
+                for video_id, (title, collection, tags, uploaded_at, duration) in state["videos"].items()
+            }
+            segments = [(name, alive, names) for name, alive, names in state["segments"]]
+            return State(
+                manifest["applied_sequence"], frozenset(manifest["slots"]), segments, videos, manifest["chunks"]
             )
-        except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
-            raise SnapshotCorrupt(f"its files do not make a shard: {error!r}") from error
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise SnapshotCorrupt(f"it cannot be read: {error!r}") from error
 
-    def _prune(self) -> None:
-        for path in sorted(self._snapshots())[:-KEPT]:
-            shutil.rmtree(path, ignore_errors=True)
-        for path in sorted(self._root.glob("*.corrupt"))[:-_CORRUPT_KEPT]:
-            shutil.rmtree(path, ignore_errors=True)
+    def _open(self, state: State) -> Loaded:
+        loaded = Loaded(Shard(), state.slots)
+        for name, alive, names in state.segments:
+            folder = self.segments / name
+            try:
+                verify(folder)
+                rows = json.loads((folder / MANIFEST).read_bytes())["rows"]
+                infos = {video_id: state.videos[video_id] for video_id in names}
+                loaded.shard.attach(folder, infos, _mask(alive, rows))
+            except (SegmentCorrupt, ValueError, KeyError) as error:
+                loaded.repaired.append(self._set_aside(folder, str(error)))
+                loaded.damaged.update(names)
+        loaded.shard.advance(state.applied_sequence)
+        return loaded
+
+    def _migrated(self, repaired: list[str]) -> Loaded | None:
+        earlier = migrate.read(self.root, self.work, shard=self._origin.shard, stream=self._origin.stream)
+        if earlier is None:
+            return None
+        target = self.segments / str(ULID()).lower()
+        sources = [Source(earlier.folder)]
+        build(Job(target, sources, earlier.dimension, earlier.model_revision, policy=DensePolicy()))
+        (target / ORIGINS).unlink()
+        loaded = Loaded(Shard(), earlier.slots, repaired=repaired, undescribed=set(earlier.videos))
+        loaded.shard.attach(target, earlier.videos)
+        loaded.shard.advance(earlier.applied_sequence)
+        log.info("snapshot_migrated", chunks=loaded.shard.chunk_count, applied_sequence=earlier.applied_sequence)
+        return loaded
+
+    def _set_aside(self, path: Path, why: str) -> str:
+        aside = path.with_name(path.name + ".corrupt")
+        if path.exists():
+            shutil.rmtree(aside, ignore_errors=True)
+            path.rename(aside)
+        log.error("index_files_corrupt", path=path.name, error=why, set_aside=aside.name)
+        return f"{path.name}: {why}"
 
 
-def _manifest(path: Path) -> dict[str, Any]:
-    try:
-        manifest = json.loads((path / _MANIFEST).read_bytes())
-        files, _ = manifest["files"], manifest["format_version"]
-        for entry in files.values():
-            _ = entry["bytes"], entry["sha256"]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise SnapshotCorrupt(f"its manifest cannot be read: {error!r}") from error
-    return dict(manifest)
-
-
-def _verify(path: Path, files: dict[str, dict[str, Any]]) -> None:
-    for name, entry in files.items():
-        try:
-            size = (path / name).stat().st_size
-            if size != entry["bytes"]:
-                raise SnapshotCorrupt(f"{name} has {size} bytes instead of {entry['bytes']}")
-            if _sha256(path / name) != entry["sha256"]:
-                raise SnapshotCorrupt(f"{name} is not what was written")
-        except OSError as error:
-            raise SnapshotCorrupt(f"{name} cannot be read: {error!r}") from error
-
-
-def _is_segment(name: str) -> bool:
-    return name.startswith("keyword/") and not name.endswith(".json")
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+def _mask(alive: bytes | None, rows: int) -> Mask | None:
+    if alive is None:
+        return None
+    return np.unpackbits(np.frombuffer(alive, np.uint8), count=rows, bitorder="little").astype(np.bool_)

@@ -121,15 +121,17 @@ async def test_a_corrupt_snapshot_is_set_aside_and_nothing_is_lost(backbone: Bac
             await one.until_serving()
             videos.append(await add_video(backbone, [[f"apple {number}"]]))
             await eventually(lambda: all_ready(backbone, videos))
-    names = sorted(path.name for path in snapshots.iterdir())
-    (snapshots / names[-1] / "vectors.faiss").write_bytes(b"rubbish")
+    segments = sorted(folder for folder in (tmp_path / "segments").iterdir())
+    (segments[-1] / "records.bin").write_bytes(b"rubbish")
     async with indexer(settings) as one:
         await one.until_serving()
-        assert (await one.state()).origin == "snapshot"  # the one before it, and the stream's tail
+        state = await one.state()
+        assert state.origin == "snapshot"  # with what the segment held filled in again
+        assert [said.split(":")[0] for said in state.repaired] == [segments[-1].name]
         assert await texts(one) == ["apple 0", "apple 1"]
-    for path in snapshots.iterdir():
-        if path.name.isdigit():
-            (path / "manifest.json").write_text("{")
+    assert (tmp_path / "segments" / f"{segments[-1].name}.corrupt").is_dir()
+    for path in snapshots.glob("*.json"):
+        path.write_text("{")
     async with indexer(settings) as one:
         await one.until_serving()
         assert (await one.state()).origin == "rebuild"
@@ -155,7 +157,7 @@ async def test_sigterm_ends_it_cleanly_with_a_snapshot(backbone: Backbone, tmp_p
         one.process.send_signal(signal.SIGTERM)
         await eventually(lambda: one.process is not None and one.process.poll() is not None, 30)
         assert one.process.returncode == 0, (tmp_path / "log").read_text()[-2000:]
-    assert [path.name for path in (tmp_path / "index" / "snapshots").iterdir() if path.name.isdigit()] != []
+    assert list((tmp_path / "index" / "snapshots").glob("*.json")) != []
 
 
 async def test_kill_9_in_the_middle_loses_nothing_and_doubles_nothing(backbone: Backbone, tmp_path: Path) -> None:

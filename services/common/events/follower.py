@@ -38,7 +38,7 @@ class Follower:
 
     Args:
         bus: The connection.
-        slots: Slots to follow.
+        slots: Slots to follow; of none nothing comes.
         after_sequence: Last sequence already applied.
 
     Attributes:
@@ -50,6 +50,7 @@ class Follower:
 
     def __init__(self, bus: EventBus, *, slots: Collection[int], after_sequence: int) -> None:
         self._bus = bus
+        self._slots = frozenset(slots)
         self._subjects = (
             [f"earmark.v1.{kind}.>" for kind in KINDS]
             if len(slots) == SLOTS
@@ -61,12 +62,16 @@ class Follower:
         self.lag = 0
 
     async def batches(self) -> AsyncIterator[list[FollowedEvent]]:
-        """Gives events in batches of at least one, for ever. A batch counts as applied when the next is asked for."""
+        """Gives events in batches, for ever. A batch counts as applied when the next is asked for.
+
+        An empty batch comes when there was nothing for a second.
+        """
         while True:
             try:
-                async for batch in self._consume():
+                async for batch in self._consume() if self._slots else self._nothing():
                     yield batch
-                    self.sequence = max(self.sequence, batch[-1].sequence)
+                    if batch:
+                        self.sequence = max(self.sequence, batch[-1].sequence)
             except (NatsError, TimeoutError) as error:
                 log.warning("follower_interrupted", error=repr(error), sequence=self.sequence)
                 await asyncio.sleep(0.5)
@@ -100,6 +105,7 @@ class Follower:
                     messages = await subscription.fetch(BATCH, timeout=IDLE_SECONDS)
                 except TimeoutError:  # of nats-py, or the plain one that it also lets through on a busy machine
                     await self._idle(name, expected - 1)
+                    yield []
                     continue
                 batch: list[FollowedEvent] = []
                 for message in messages:
@@ -122,6 +128,14 @@ class Follower:
             with contextlib.suppress(NatsError):
                 await subscription.unsubscribe()
                 await self._bus.js.delete_consumer(topology.EVENTS, name)
+
+    async def _nothing(self) -> AsyncIterator[list[FollowedEvent]]:
+        """Goes on with the stream's end: no event concerns those who follow no slot."""
+        while True:
+            self.sequence = max(self.sequence, await self._bus.last_sequence())
+            self.caught_up = True
+            yield []
+            await asyncio.sleep(IDLE_SECONDS)
 
     async def _idle(self, name: str, delivered: int) -> None:
         """Nothing came: all there was when this was last asked has been given out, if the server agrees.

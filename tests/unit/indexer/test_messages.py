@@ -4,7 +4,8 @@ import pytest
 from earmark.internal.v1 import shard_service_pb2 as pb
 from services.common.errors import InvalidArgument
 from services.indexer.chunks import Chunk, Found, Hit
-from services.indexer.messages import HitMessages, to_change, to_query
+from services.indexer.messages import search_response, to_change, to_query
+from services.indexer.record import encode
 
 CHUNK = Chunk("vid_a/00001/0002", "Ä text. And more.", 330.123456789, 359.5, ((0, 330.123456789), (8, 341.25)), "de")
 

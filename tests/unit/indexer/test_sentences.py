@@ -1,14 +1,11 @@
 """Sentence vectors: kept with the chunk, compared with the query."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 
 from services.common.errors import InvalidArgument
 from services.common.videos.model import ChunkRecord, quantized
-from services.indexer.chunks import Batch, Chunk, Filter, PutChunks, Query
-from services.indexer.payloads import PayloadTable
+from services.indexer.chunks import Batch, Chunk, PutChunks, Query
 from services.indexer.shard import Shard
 
 DIMENSION = 8
@@ -16,7 +13,7 @@ ROWS = np.eye(DIMENSION, dtype=np.float32)
 
 
 def put(chunk: Chunk) -> PutChunks:
-    return PutChunks(titles={chunk.video_id: "A talk"}, batch=Batch([chunk], ROWS[:1], "m"))
+    return PutChunks(infos={}, batch=Batch([chunk], ROWS[:1], "m"))
 
 
 def chunk(sentences: np.ndarray) -> Chunk:
@@ -24,25 +21,19 @@ def chunk(sentences: np.ndarray) -> Chunk:
     return Chunk("v/00000/0000", "first one. second one.", 0, 4, marks, "en", quantized(sentences).tobytes())
 
 
-def test_a_search_gives_the_cosine_of_each_sentence(tmp_path: Path) -> None:
-    shard = Shard.empty(tmp_path / "shard")
+def test_a_search_gives_the_cosine_of_each_sentence() -> None:
+    shard = Shard()
     sentences = np.stack([ROWS[1], (ROWS[0] + ROWS[2]) / np.sqrt(2)])
     assert not shard.apply([put(chunk(sentences))]).refused
-    found = shard.search(Query(vector=ROWS[0], model_revision="m", text="", k=5, filter=Filter(frozenset(), "")))
+    found = shard.search(Query(vector=ROWS[0], model_revision="m", text="", k=5))
     assert found.hits[0].sentence_scores == pytest.approx([0.0, 1 / np.sqrt(2)], abs=0.01)
-    words = shard.search(Query(vector=None, model_revision="", text="second", k=5, filter=Filter(frozenset(), "")))
+    words = shard.search(Query(vector=None, model_revision="", text="second", k=5))
     assert list(words.hits[0].sentence_scores) == []
     shard.close()
 
 
-def test_sentence_vectors_survive_a_snapshot_of_the_payloads() -> None:
-    table = PayloadTable()
-    table.add(0, chunk(ROWS[:2]), "A talk")
-    assert PayloadTable.from_bytes(table.to_bytes()).chunk(0) == chunk(ROWS[:2])
-
-
-def test_vectors_that_do_not_fit_the_sentences_are_refused(tmp_path: Path) -> None:
-    shard = Shard.empty(tmp_path / "shard")
+def test_vectors_that_do_not_fit_the_sentences_are_refused() -> None:
+    shard = Shard()
     wrong = Chunk("v/00000/0000", "first one. second one.", 0, 4, ((0, 0.0), (11, 2.0)), "en", b"\x01" * DIMENSION)
     applied = shard.apply([put(wrong)])
     assert isinstance(applied.refused[0], InvalidArgument)

@@ -1,0 +1,252 @@
+"""Seals heads, merges segments and purges dead rows, behind the back of searches and changes."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import shutil
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import structlog
+from prometheus_client import Counter, Histogram
+from ulid import ULID
+
+from services.common.errors import Unavailable
+from services.common.executor import BoundedExecutor
+from services.indexer.build import ORIGINS, Job, Source
+from services.indexer.builder import Builder
+from services.indexer.chunks import VideoInfo
+from services.indexer.dense import DensePolicy
+from services.indexer.head import Head
+from services.indexer.segment import Segment
+from services.indexer.shard import Shard
+from services.indexer.tiers import MergePolicy
+from services.indexer.view import PartView, View
+
+log = structlog.get_logger()
+
+MOST_FROZEN = 4
+"""Frozen heads that may wait to be sealed; then changes wait. It bounds the memory that a burst of events takes."""
+_LONGEST_PAUSE_SECONDS = 30.0
+_LOOK_SECONDS = 5.0
+
+BUILT = Histogram(
+    "earmark_indexer_segment_build_seconds",
+    "Time it took to build a segment.",
+    ["why"],
+    buckets=(0.1, 0.5, 1, 5, 10, 30, 60, 120, 300, 600, 1800),
+)
+FAILED = Counter("earmark_indexer_segment_builds_failed_total", "Segments whose building failed and is tried again.")
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentPolicy:
+    """How a shard is cut into parts.
+
+    Attributes:
+        head_rows: Chunks in memory at which the head is sealed.
+        dense: Which kind of vector index a segment gets.
+        merge: When segments are merged.
+        threads: Threads that a merge may use.
+    """
+
+    head_rows: int = 4096
+    dense: DensePolicy = field(default_factory=DensePolicy)
+    merge: MergePolicy = field(default_factory=MergePolicy)
+    threads: int = 1
+
+
+class Compactor:
+    """Works on one shard. Building is in other processes, taking over in the writing thread, in microseconds.
+
+    Args:
+        shard: The shard.
+        segments: Folder of the segments.
+        work: Folder for what only a build needs.
+        writes: The one thread that changes the shard.
+        sealing: Builds segments of heads; quick.
+        merging: Builds segments of segments; may take minutes.
+        policy: How the shard is cut.
+    """
+
+    def __init__(
+        self,
+        shard: Shard,
+        *,
+        segments: Path,
+        work: Path,
+        writes: BoundedExecutor,
+        sealing: Builder,
+        merging: Builder,
+        policy: SegmentPolicy,
+    ) -> None:
+        self._shard = shard
+        self._segments = segments
+        self.work = work
+        self._writes = writes
+        self._sealing = sealing
+        self._merging = merging
+        self._policy = policy
+        self._building: set[str] = set()
+        self._seal_lock = asyncio.Lock()
+        self._merge_lock = asyncio.Lock()
+        self._to_seal, self._to_merge = asyncio.Event(), asyncio.Event()
+
+    @property
+    def in_use(self) -> set[str]:
+        """Segments on disk that the shard has or is about to have."""
+        return {part.part.segment_id for part in self._shard.segments} | self._building
+
+    async def admit(self) -> None:
+        """Waits while too many heads wait to be sealed."""
+        while len(self._shard.frozen) >= MOST_FROZEN:
+            await self.seal()
+
+    async def after_change(self) -> None:
+        """Freezes the head when it is full."""
+        if self._shard.head_rows >= self._policy.head_rows:
+            await self._writes.run(self._shard.freeze)
+            self._to_seal.set()
+
+    async def add(
+        self, columns: Path, infos: Mapping[str, VideoInfo], *, rows: int, dimension: int, model_revision: str
+    ) -> None:
+        """Makes a segment of columns whose chunks are not held yet, and lets it be found.
+
+        Raises:
+            Unavailable: It did not work this time; nothing was changed.
+        """
+        name = str(ULID()).lower()
+        self._building.add(name)
+        try:
+            job = Job(
+                target=self._segments / name,
+                sources=[Source(columns)],
+                dimension=dimension,
+                model_revision=model_revision,
+                policy=self._policy.dense,
+                rows=rows,
+                threads=self._policy.threads,
+            )
+            await self._sealing.build(job)
+            (job.target / ORIGINS).unlink()
+            await self._writes.run(self._shard.attach, job.target, infos)
+        finally:
+            self._building.discard(name)
+        self._to_merge.set()
+
+    async def seal(self) -> None:
+        """Makes a segment of all frozen heads. When this returns, the heads there were are sealed.
+
+        Raises:
+            Unavailable: It did not work this time; the heads are as they were.
+        """
+        async with self._seal_lock:
+            view = self._shard.view
+            if frozen := [part for part in self._shard.frozen if part in view.parts]:
+                await self._replace(view, frozen, self._sealing, "seal")
+                self._to_merge.set()
+
+    async def compact(self) -> bool:
+        """Merges once, or writes one segment anew, if the policy wants it. Says whether it did.
+
+        Raises:
+            Unavailable: It did not work this time; the segments are as they were.
+        """
+        async with self._merge_lock:
+            view = self._shard.view
+            segments = self._shard.segments
+            sizes = [(part.alive.count, part.deleted) for part in segments]
+            chosen = [segments[place] for place in self._policy.merge.choose(sizes)]
+            if chosen:
+                await self._replace(view, chosen, self._merging, "merge")
+            return bool(chosen)
+
+    async def run(self) -> None:
+        """Seals and merges for ever. What fails is tried again, later and later."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._persist(self._keep_sealed))
+            group.create_task(self._persist(self._keep_merged))
+
+    async def _keep_sealed(self) -> None:
+        while not self._shard.frozen:
+            await _called(self._to_seal)
+        await self.seal()
+
+    async def _keep_merged(self) -> None:
+        while not await self.compact():
+            await _called(self._to_merge)
+
+    async def _persist(self, work: Callable[[], Awaitable[None]]) -> None:
+        pause = 0.5
+        while True:
+            try:
+                await work()
+                pause = 0.5
+            except Unavailable as error:
+                FAILED.inc()
+                log.error("segment_not_built", error=error.message, again_in_seconds=pause)
+                await asyncio.sleep(pause)
+                pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
+
+    async def _replace(self, view: View, sources: Sequence[PartView], builder: Builder, why: str) -> None:
+        living = [source for source in sources if source.alive.count]
+        if not living:
+            await self._writes.run(self._shard.discard, sources)
+            return
+        name = str(ULID()).lower()
+        work = self.work / name
+        self._building.add(name)
+        try:
+            given = await self._writes.run(self._sources, living, work)
+            job = Job(
+                target=self._segments / name,
+                sources=given,
+                dimension=view.dimension,
+                model_revision=view.model_revision,
+                policy=self._policy.dense,
+                rows=sum(source.alive.count for source in living),
+                threads=self._policy.threads,
+            )
+            manifest = await builder.build(job)
+            await self._writes.run(self._take_over, job.target, living, sources)
+        finally:
+            self._building.discard(name)
+            shutil.rmtree(work, ignore_errors=True)
+        BUILT.labels(why).observe(manifest["build_seconds"])
+        log.info(
+            "segment_built",
+            why=why,
+            segment=name,
+            parts=len(sources),
+            rows=manifest["rows"],
+            kind=manifest["dense"]["kind"],
+            seconds=manifest["build_seconds"],
+        )
+
+    def _sources(self, parts: Sequence[PartView], work: Path) -> list[Source]:
+        sources = []
+        for place, (part, alive) in enumerate(parts):
+            folder = work / f"{place}"
+            if isinstance(part, Head):
+                part.dump(folder)
+            elif isinstance(part, Segment):
+                folder = part.folder
+            sources.append(Source(folder, None if alive.count == len(alive.mask) else alive.bits.tobytes()))
+        return sources
+
+    def _take_over(self, folder: Path, living: Sequence[PartView], sources: Sequence[PartView]) -> None:
+        origins = np.load(folder / ORIGINS)
+        (folder / ORIGINS).unlink()
+        self._shard.take_over(folder, living, origins)
+        self._shard.discard([source for source in sources if source.alive.count == 0])
+
+
+async def _called(event: asyncio.Event) -> None:
+    """Waits until there may be something to do: somebody says so, or dead rows may have become many meanwhile."""
+    event.clear()
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(event.wait(), _LOOK_SECONDS)
