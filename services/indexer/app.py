@@ -155,7 +155,9 @@ def _policy(settings: Settings) -> SegmentPolicy:
             flat_rows=settings.index_flat_rows,
             recall_target=settings.index_recall_target,
         ),
-        merge=MergePolicy(smallest_rows=settings.head_rows, factor=settings.merge_factor),
+        merge=MergePolicy(
+            smallest_rows=settings.head_rows, factor=settings.merge_factor, purge_seconds=settings.purge_seconds
+        ),
         threads=settings.build_threads,
     )
 

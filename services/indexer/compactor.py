@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import shutil
+import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,7 +24,7 @@ from services.indexer.dense import DensePolicy
 from services.indexer.head import Head
 from services.indexer.segment import Segment
 from services.indexer.shard import Shard
-from services.indexer.tiers import MergePolicy
+from services.indexer.tiers import MergePolicy, Size
 from services.indexer.view import PartView, View
 
 log = structlog.get_logger()
@@ -91,6 +92,7 @@ class Compactor:
         self._merging = merging
         self._policy = policy
         self._building: set[str] = set()
+        self._dead_since: dict[int, float] = {}
         self._seal_lock = asyncio.Lock()
         self._merge_lock = asyncio.Lock()
         self._to_seal, self._to_merge = asyncio.Event(), asyncio.Event()
@@ -159,11 +161,18 @@ class Compactor:
         async with self._merge_lock:
             view = self._shard.view
             segments = self._shard.segments
-            sizes = [(part.alive.count, part.deleted) for part in segments]
-            chosen = [segments[place] for place in self._policy.merge.choose(sizes)]
+            chosen = [segments[place] for place in self._policy.merge.choose(self._sizes(segments))]
             if chosen:
                 await self._replace(view, chosen, self._merging, "merge")
             return bool(chosen)
+
+    def _sizes(self, segments: Sequence[PartView]) -> list[Size]:
+        now = time.monotonic()
+        since = self._dead_since
+        self._dead_since = {part.part.serial: since.get(part.part.serial, now) for part in segments if part.deleted}
+        return [
+            Size(part.alive.count, part.deleted, now - self._dead_since.get(part.part.serial, now)) for part in segments
+        ]
 
     async def run(self) -> None:
         """Seals and merges for ever. What fails is tried again, later and later."""

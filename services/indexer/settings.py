@@ -51,6 +51,8 @@ class Settings(CommonSettings):
     """Chunks that are kept in memory before they are sealed into a segment."""
     merge_factor: int = Field(default=4, ge=2, le=64)
     """Segments of about one size that are merged into one."""
+    purge_seconds: float = Field(default=3600, ge=0, le=2_592_000)
+    """Time after which a deleted chunk has left the files of its segment."""
     build_threads: int = Field(default=1, ge=1, le=256)
     """Threads that building a segment may use."""
     search_threads: int = Field(default=min(4, os.cpu_count() or 1), ge=1, le=256)
