@@ -17,7 +17,7 @@ from prometheus_client import Counter
 from earmark.internal.v1 import shard_service_pb2 as pb
 from services.common.errors import EarmarkError, Unavailable
 from services.gateway.directory import Needs, Replica, ShardDirectory
-from services.gateway.ranking import cut_short, share
+from services.gateway.ranking import Candidates, share
 from services.gateway.routing import ANY, Asked, Freshness, Route, Routes
 
 _OBSERVED = 512
@@ -62,7 +62,9 @@ class ShardAnswers:
     shards: list[int]
     """The shard of each response."""
     missing: list[Missing]
-    shallow: bool = False
+    candidates: Candidates
+    """The hits of the responses."""
+    shallow: bool
     """Whether a shard that may hold more of the best did not answer when it was asked again."""
 
 
@@ -178,12 +180,12 @@ class Fanout:
 
         first = min(share(depth, len(route.shards)), MAX_K)
         found = await ask(route.shards, first)
-        shallow = False
-        if first < depth and not any(_refused(outcome) for outcome in found.values()):
-            answered = {shard: got for shard, got in found.items() if not isinstance(got, EarmarkError)}
-            short = cut_short(answered, asked=first, depth=depth)
+        answers = _sorted_out(route, found, shallow=False)
+        if first < depth and not any(_refused(missing.cause) for missing in answers.missing):
+            short = {answers.shards[at] for at in answers.candidates.cut_short(asked=first, depth=depth)}
             if short:
                 DEEPENED.inc(len(short))
+                shallow = False
                 again = [asked for asked in route.shards if asked.shard in short]
                 deeper = await ask(again, min(depth, MAX_K))
                 for shard, got in deeper.items():
@@ -193,7 +195,8 @@ class Fanout:
                         found[shard] = got
                     else:
                         shallow = True
-        return _sorted_out(route, found, shallow=shallow)
+                return _sorted_out(route, found, shallow=shallow)
+        return answers
 
     async def _ask(
         self, asked: Asked, request: pb.SearchShardRequest, deadline: float
@@ -293,12 +296,14 @@ def _refused(outcome: object) -> bool:
 def _sorted_out(
     route: Route, found: dict[int, pb.SearchShardResponse | EarmarkError], *, shallow: bool
 ) -> ShardAnswers:
-    answers = ShardAnswers(route, [], [], [], shallow)
+    responses: list[pb.SearchShardResponse] = []
+    shards: list[int] = []
+    missing: list[Missing] = []
     for asked in route.shards:
         outcome = found[asked.shard]
         if isinstance(outcome, EarmarkError):
-            answers.missing.append(Missing(asked.shard, outcome.code, outcome))
+            missing.append(Missing(asked.shard, outcome.code, outcome))
         else:
-            answers.responses.append(outcome)
-            answers.shards.append(asked.shard)
-    return answers
+            responses.append(outcome)
+            shards.append(asked.shard)
+    return ShardAnswers(route, responses, shards, missing, Candidates(responses), shallow)

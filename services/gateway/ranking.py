@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from bisect import bisect_right
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from operator import itemgetter
-from typing import NamedTuple
+from typing import Literal, NamedTuple
+
+import numpy as np
 
 from earmark.internal.v1 import shard_service_pb2 as pb
 
@@ -15,8 +19,8 @@ RRF_K = 60
 "Reciprocal Rank Fusion outperforms Condorcet and individual Rank Learning Methods", SIGIR 2009."""
 
 
-_NOT_FOUND = -math.inf
 _PLACE = itemgetter(0, 1)
+_LEAST = -1e300
 
 
 class LegScore(NamedTuple):
@@ -50,13 +54,84 @@ class VideoHits:
     more: list[RankedHit] = field(default_factory=list)
 
 
-class Merged(NamedTuple):
-    """The shards' hits as one list for each leg, best first; equals by their ids."""
+_Score = Literal["semantic_score", "keyword_score"]
+Placed = tuple[float, str, pb.ShardHit]
+"""Negated score of a leg, id of the chunk, and the hit: sorted, the best comes first, equals by their ids."""
 
-    semantic: list[tuple[float, str, pb.ShardHit]]
-    """Negated cosine of the chunk, id and hit."""
-    keyword: list[tuple[float, str, pb.ShardHit]]
-    """Negated BM25, id and hit."""
+
+class Candidates:
+    """The shards' hits, with their scores as plain numbers.
+
+    Looking into a message costs more than comparing ten numbers: of every hit the scores are read, once, and more only
+    of those that are among the best.
+
+    Args:
+        responses: Answers of the shards.
+    """
+
+    def __init__(self, responses: Iterable[pb.SearchShardResponse]) -> None:
+        hits: list[pb.ShardHit] = []
+        ends = []
+        for response in responses:
+            hits.extend(response.hits)
+            ends.append(len(hits))
+        self._ends = ends
+        self.semantic = _Leg(hits, "semantic_score", [hit.semantic_score for hit in hits])
+        self.keyword = _Leg(hits, "keyword_score", [hit.keyword_score for hit in hits])
+
+    def cut_short(self, *, asked: int, depth: int) -> list[int]:
+        """Says which of the responses may leave out one of the best `depth` of a leg, `asked` being asked for."""
+        short: set[int] = set()
+        for leg in (self.semantic, self.keyword):
+            # Whatever a response left out is at most as good as the last that it gave.
+            better = Counter(bisect_right(self._ends, at) for at in leg.better(depth))
+            short.update(number for number, count in better.items() if count >= asked)
+        return sorted(short)
+
+
+class _Leg:
+    """What one leg says of all hits. A score of zero can stand for "not found", which the message knows."""
+
+    def __init__(self, hits: list[pb.ShardHit], name: _Score, scores: list[float]) -> None:
+        self._hits = hits
+        self._name = name
+        self._scores = np.array(scores, dtype=np.float64)
+        self._cleared = False
+        self._worst: dict[int, float] = {}
+
+    def best(self, depth: int) -> list[Placed]:
+        """Gives the best `depth`, best first."""
+        best: dict[str, Placed] = {}
+        places = np.flatnonzero(self._scores >= max(self._threshold(depth), _LEAST))
+        for at, score in zip(places.tolist(), self._scores[places].tolist(), strict=True):
+            hit = self._hits[at]
+            chunk_id = hit.chunk.chunk_id
+            best.setdefault(chunk_id, (-score, chunk_id, hit))
+        return sorted(best.values(), key=_PLACE)[:depth]
+
+    def better(self, depth: int) -> list[int]:
+        """Gives the places of those that are better than the last of the best `depth`; of all, when there are fewer."""
+        return np.flatnonzero(self._scores > self._threshold(depth)).tolist()
+
+    def _threshold(self, depth: int) -> float:
+        """Gives the `depth`-th best score; minus infinity when there are fewer."""
+        if (known := self._worst.get(depth)) is not None:
+            return known
+        worst = self._nth(depth)
+        if worst <= 0 and not self._cleared:
+            # Asking every hit whether its zero is one would double the time, and is needed only here.
+            for at in np.flatnonzero(self._scores == 0).tolist():
+                if not self._hits[at].HasField(self._name):
+                    self._scores[at] = -math.inf
+            self._cleared = True
+            worst = self._nth(depth)
+        self._worst[depth] = worst
+        return worst
+
+    def _nth(self, depth: int) -> float:
+        if len(self._scores) < depth:
+            return -math.inf
+        return float(np.partition(self._scores, len(self._scores) - depth)[-depth])
 
 
 class Fused(NamedTuple):
@@ -79,30 +154,8 @@ def share(depth: int, shards: int) -> int:
     return min(depth, math.ceil(mean + 4 * math.sqrt(mean) + 4))
 
 
-def cut_short(responses: Mapping[int, pb.SearchShardResponse], *, asked: int, depth: int) -> set[int]:
-    """Gives the shards that may hold more of the best `depth` of a leg than the `asked` they were asked for."""
-    short: set[int] = set()
-    for scores in (_semantic_scores, _keyword_scores):
-        lists = {shard: sorted(scores(response.hits), reverse=True) for shard, response in responses.items()}
-        worst = _threshold([score for found in lists.values() for score in found], depth)
-        # Whatever such a shard did not give is at most as good as its last.
-        short.update(shard for shard, found in lists.items() if len(found) >= asked and worst < found[asked - 1])
-    return short
-
-
-def merge(responses: Iterable[pb.SearchShardResponse], *, depth: int) -> Merged:
-    """Gives the best `depth` of each leg over all shards.
-
-    A shard's own ranks say nothing about another's, so scores are compared. BM25 scores of two shards are compared as
-    they are, which holds as long as videos fall into shards evenly. Numbers first: looking into a message costs more
-    than comparing a thousand floats, so it is done for those that are among the best only.
-    """
-    hits = [hit for response in responses for hit in response.hits]
-    return Merged(_best(hits, _semantic_scores(hits), depth), _best(hits, _keyword_scores(hits), depth))
-
-
 def fuse(
-    responses: Iterable[pb.SearchShardResponse],
+    candidates: Candidates,
     *,
     semantic_floor: float,
     semantic_floor_alone: float | None = None,
@@ -110,20 +163,23 @@ def fuse(
 ) -> Fused:
     """Merges the shards' hits into one list, best first, by reciprocal rank.
 
+    A shard's own ranks say nothing about another's, so each leg is ranked over all shards first. BM25 scores of two
+    shards are compared as they are, which holds as long as videos fall into shards evenly.
+
     Args:
-        responses: Answers of the shards. A chunk that two shards gave counts once.
+        candidates: What the shards found. A chunk that two of them gave counts once.
         semantic_floor: Dense score below which the dense leg found nothing; the nearest of all chunks is still near
             to nothing when the query is gibberish.
         semantic_floor_alone: The same, where no word of the query is said anywhere; `semantic_floor` if left out.
         depth: How many chunks of each leg count.
     """
-    merged = merge(responses, depth=depth)
-    floor = semantic_floor if semantic_floor_alone is None or merged.keyword else semantic_floor_alone
+    semantic, keyword = candidates.semantic.best(depth), candidates.keyword.best(depth)
+    floor = semantic_floor if semantic_floor_alone is None or keyword else semantic_floor_alone
     hits: dict[str, RankedHit] = {}
     near: list[tuple[float, str]] = []
     deep = 0
     # The dense leg also scores what only the words found, so both lists are looked at for it.
-    for place, (_, chunk_id, hit) in enumerate([*merged.semantic, *merged.keyword]):
+    for place, (_, chunk_id, hit) in enumerate([*semantic, *keyword]):
         if chunk_id in hits:
             continue
         sentence_scores = hit.sentence_scores
@@ -131,8 +187,8 @@ def fuse(
         score = dense_score(semantic_score, sentence_scores)
         if score >= floor and (semantic_score or hit.HasField("semantic_score")):
             near.append((-score, chunk_id))
-            deep += place < len(merged.semantic)
-        elif place < len(merged.semantic):
+            deep += place < len(semantic)
+        elif place < len(semantic):
             continue  # unless the words found it too, and it comes again
         hits[chunk_id] = RankedHit(hit.chunk, sentence_scores=sentence_scores)
     near.sort()
@@ -140,7 +196,7 @@ def fuse(
         ranked = hits[chunk_id]
         ranked.score = 1.0 / (RRF_K + rank)
         ranked.semantic = LegScore(-score, rank)
-    for rank, (score, chunk_id, _) in enumerate(merged.keyword, start=1):
+    for rank, (score, chunk_id, _) in enumerate(keyword, start=1):
         ranked = hits[chunk_id]
         ranked.score += 1.0 / (RRF_K + rank)
         ranked.keyword = LegScore(-score, rank)
@@ -148,31 +204,7 @@ def fuse(
         (-ranked.score, -ranked.semantic.score if ranked.semantic else 0.0, chunk_id)
         for chunk_id, ranked in hits.items()
     )
-    return Fused([hits[chunk_id] for _, _, chunk_id in order], deep >= depth or len(merged.keyword) >= depth)
-
-
-def _semantic_scores(hits: Iterable[pb.ShardHit]) -> list[float]:
-    # Zero may stand for unset; asking for every hit would double the time.
-    return [hit.semantic_score or (0.0 if hit.HasField("semantic_score") else _NOT_FOUND) for hit in hits]
-
-
-def _keyword_scores(hits: Iterable[pb.ShardHit]) -> list[float]:
-    return [hit.keyword_score or (0.0 if hit.HasField("keyword_score") else _NOT_FOUND) for hit in hits]
-
-
-def _threshold(scores: list[float], depth: int) -> float:
-    """Gives the `depth`-th best score; below all of them when there are fewer."""
-    return sorted(scores, reverse=True)[depth - 1] if len(scores) >= depth else _NOT_FOUND
-
-
-def _best(hits: list[pb.ShardHit], scores: list[float], depth: int) -> list[tuple[float, str, pb.ShardHit]]:
-    worst = _threshold(scores, depth)
-    seen: dict[str, tuple[float, str, pb.ShardHit]] = {}
-    for score, hit in zip(scores, hits, strict=True):
-        if score >= worst and score != _NOT_FOUND:
-            chunk_id = hit.chunk.chunk_id
-            seen.setdefault(chunk_id, (-score, chunk_id, hit))
-    return sorted(seen.values(), key=_PLACE)[:depth]
+    return Fused([hits[chunk_id] for _, _, chunk_id in order], deep >= depth or len(keyword) >= depth)
 
 
 def dense_score(chunk_score: float, sentence_scores: Sequence[float]) -> float:

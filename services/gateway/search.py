@@ -276,7 +276,7 @@ class Searcher:
             in_shards += asked - asking
             self._check(answers, vector)
             fused = fuse(
-                answers.responses,
+                answers.candidates,
                 semantic_floor=self._semantic_floor,
                 semantic_floor_alone=self._alone(query, answers),
                 depth=depth,

@@ -55,7 +55,7 @@ def _told(fields: Mapping[str, str] = _FIELDS) -> Iterator[None]:
         told = known(error)
         if told is None:
             raise
-        if told.field in fields:
+        if told.field is not None and told.field in fields:
             told.field = fields[told.field]
         if told is error:
             raise

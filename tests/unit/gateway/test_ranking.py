@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import pytest
 
 from earmark.internal.v1 import shard_service_pb2 as pb
-from services.gateway.ranking import RRF_K, RankedHit, group
+from services.gateway.ranking import RRF_K, Candidates, RankedHit, group
 from services.gateway.ranking import fuse as fused_with_more
 
 
@@ -21,7 +21,7 @@ def response(*hits: pb.ShardHit) -> pb.SearchShardResponse:
 
 
 def fuse(responses: Sequence[pb.SearchShardResponse], *, semantic_floor: float) -> list[RankedHit]:
-    return fused_with_more(responses, semantic_floor=semantic_floor).hits
+    return fused_with_more(Candidates(responses), semantic_floor=semantic_floor).hits
 
 
 def order(*responses: pb.SearchShardResponse, floor: float = 0.1) -> list[str]:
