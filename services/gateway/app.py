@@ -137,7 +137,10 @@ async def build(settings: Settings, stack: AsyncExitStack) -> Service:
         peers=peers,
         stream=bus,
         in_flight=settings.rebalance_in_flight,
-        grace_seconds=settings.rebalance_grace_seconds,
+        # Whatever is set: a search that has just begun with the table of before is still to be answered.
+        grace_seconds=max(
+            settings.rebalance_grace_seconds, settings.routing_every_seconds + settings.search_deadline_seconds
+        ),
         every_seconds=settings.rebalance_every_seconds,
     )
 

@@ -83,7 +83,7 @@ class Settings(CommonSettings):
     """Slots copied to other shards at once."""
     rebalance_grace_seconds: float = Field(default=5, ge=0, le=600)
     """Time for which the old owner of a slot keeps it: longer than any gateway takes to read the slot table again and
-    to end the searches it has begun."""
+    to end the searches it has begun. What this one takes for that is the least."""
 
     @field_validator("shard_targets", mode="before")
     @classmethod
