@@ -46,6 +46,8 @@ class Builder:
                 raise Unavailable("the process that builds segments died") from error
             except OSError as error:
                 raise Unavailable(f"the segment cannot be written just now: {error}") from error
+            except BaseException:
+                raise
             finally:
                 self._idle = asyncio.get_running_loop().call_later(_IDLE_SECONDS, self._rest)
 

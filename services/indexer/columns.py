@@ -71,9 +71,17 @@ class Columns:
         """Gives the encoded chunk of a row."""
         return self._records[row]
 
+    def records(self, rows: Ids) -> list[bytes]:
+        """Gives the encoded chunks of rows."""
+        return self._records.take(rows)
+
     def sentences(self, row: int) -> bytes:
         """Gives the sentence vectors of a row."""
         return self._sentences[row]
+
+    def all_sentences(self, rows: Ids) -> list[bytes]:
+        """Gives the sentence vectors of rows."""
+        return self._sentences.take(rows)
 
 
 class ColumnWriter:
@@ -151,6 +159,10 @@ class _Blobs:
     def __getitem__(self, row: int) -> bytes:
         start, end = self._offsets[row : row + 2].tolist()
         return bytes(self._data[start:end])
+
+    def take(self, rows: Ids) -> list[bytes]:
+        starts, ends = self._offsets[rows].tolist(), self._offsets[rows + 1].tolist()
+        return [bytes(self._data[start:end]) for start, end in zip(starts, ends, strict=True)]
 
 
 class _BlobWriter:

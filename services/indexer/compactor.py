@@ -100,7 +100,8 @@ class Compactor:
     @property
     def in_use(self) -> set[str]:
         """Segments on disk that the shard has or is about to have."""
-        return {part.part.segment_id for part in self._shard.segments} | self._building
+        building = set(self._building)  # first: one that is taken over meanwhile is a segment then
+        return building | {part.part.segment_id for part in self._shard.segments}
 
     async def admit(self) -> None:
         """Waits while too many heads wait to be sealed."""
@@ -136,6 +137,8 @@ class Compactor:
             await self._sealing.build(job)
             (job.target / ORIGINS).unlink()
             await self._writes.run(self._shard.attach, job.target, infos)
+        except OSError as error:
+            raise Unavailable(f"the segment cannot be made just now: {error}") from error
         finally:
             self._building.discard(name)
         self._to_merge.set()
@@ -147,8 +150,8 @@ class Compactor:
             Unavailable: It did not work this time; the heads are as they were.
         """
         async with self._seal_lock:
-            view = self._shard.view
-            if frozen := [part for part in self._shard.frozen if part in view.parts]:
+            view, frozen = await self._writes.run(lambda: (self._shard.view, self._shard.frozen))
+            if frozen:
                 await self._replace(view, frozen, self._sealing, "seal")
                 self._to_merge.set()
 
@@ -159,8 +162,7 @@ class Compactor:
             Unavailable: It did not work this time; the segments are as they were.
         """
         async with self._merge_lock:
-            view = self._shard.view
-            segments = self._shard.segments
+            view, segments = await self._writes.run(lambda: (self._shard.view, self._shard.segments))
             chosen = [segments[place] for place in self._policy.merge.choose(self._sizes(segments))]
             if chosen:
                 await self._replace(view, chosen, self._merging, "merge")
@@ -222,6 +224,8 @@ class Compactor:
             )
             manifest = await builder.build(job)
             await self._writes.run(self._take_over, job.target, living, sources)
+        except OSError as error:
+            raise Unavailable(f"the segment cannot be made just now: {error}") from error
         finally:
             self._building.discard(name)
             shutil.rmtree(work, ignore_errors=True)

@@ -74,17 +74,17 @@ class Head:
             slices = self._slices[chunk.video_id]
             slices.setdefault(chunk.slice_id, {})[chunk.chunk_id] = row
 
-    def video_number(self, row: int) -> int:
-        """Gives the number of a row's video."""
-        return int(self._numbers[row])
+    def numbers_of(self, rows: Ids) -> list[int]:
+        """Gives the numbers of the videos of rows."""
+        return [int(number) for number in self._numbers[rows]]
 
-    def record(self, row: int) -> bytes:
-        """Gives the encoded chunk of a row."""
-        return self._records[row]
+    def records(self, rows: Ids) -> list[bytes]:
+        """Gives the encoded chunks of rows."""
+        return [self._records[row] for row in rows.tolist()]
 
-    def sentences(self, row: int) -> bytes:
-        """Gives the sentence vectors of a row."""
-        return self._sentences[row]
+    def sentences(self, rows: Ids) -> list[bytes]:
+        """Gives the sentence vectors of rows."""
+        return [self._sentences[row] for row in rows.tolist()]
 
     def vectors(self, rows: Ids) -> Vectors:
         """Gives the vectors of rows, float32, shape (n, dimension)."""

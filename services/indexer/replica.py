@@ -135,7 +135,8 @@ class Replica:
         return time.time() - self._snapshot_at
 
     def check_owned(self, video_id: str) -> None:
-        """Raises InvalidArgument when the video belongs to a slot that is not held here."""
+        """Raises InvalidArgument when the video belongs to a slot that is not held here, Unavailable while it loads."""
+        self._check_ready()
         if slot_of(video_id) not in self.slots:
             message = f"video {video_id[:64]!r} belongs to another shard than {self.place.shard}; see the slot table"
             raise InvalidArgument(message, field="chunks.video_id")
@@ -213,13 +214,14 @@ class Replica:
             InvalidArgument, ModelMismatch: A query is wrong (see `Searcher.search`).
         """
         self._check_ready()
-        shard = self.shard
+        # Now, not when a thread is free: until then a slot that is held may be dropped, or half of another be there.
+        shard, moment = self.shard, self.shard.moment
         queries = [self._restricted(query) for query in queries]
         if len(queries) == 1:
-            return await self._threads.searches.run(shard.search_many, queries)
+            return await self._threads.searches.run(shard.search_at, moment, queries)
         share = -(-len(queries) // self._threads.parallel)
         parts = [queries[start : start + share] for start in range(0, len(queries), share)]
-        found = await asyncio.gather(*(self._threads.searches.run(shard.search_many, part) for part in parts))
+        found = await asyncio.gather(*(self._threads.searches.run(shard.search_at, moment, part) for part in parts))
         return [one for part in found for one in part]
 
     def _restricted(self, query: Query) -> Query:
@@ -309,6 +311,8 @@ class Replica:
             # Taken before the head is sealed: what comes after it is in the stream, and is done again after a restart.
             await self._threads.writes.run(opened.shard.freeze)
             await opened.compactor.seal()
+            # A slot that went meanwhile may be half dropped already; one that came is not in `slots`.
+            slots &= self.slots
             state = await self._threads.writes.run(State.of, opened.shard, applied_sequence=sequence, slots=slots)
             if opened is not self._opened:
                 return  # another has taken its place meanwhile
@@ -318,7 +322,7 @@ class Replica:
                 raise Unavailable(f"the snapshot cannot be written just now: {error}") from error
             self._snapshot_of, self.snapshot_sequence = mark, sequence
             self._snapshot_at = time.time()
-            await self._threads.files.run(self._snapshots.prune, self._in_use())
+            await self._threads.files.run(self._snapshots.prune, self._in_use)
 
     async def keep_snapshots(self, *, every_seconds: float) -> None:
         """Takes snapshots for ever. One that fails is tried again next time: the stream still has what it lacks."""

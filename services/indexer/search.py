@@ -97,18 +97,20 @@ class Searcher:
         if vector is not None and (beyond := [number for number in said if number not in semantic]):
             # The fusion then knows how near the chunks are that only the words found.
             semantic |= _cosines(parts, vector, beyond)
-        numbers = list(dict.fromkeys([*semantic, *said]))
-        sentences: Sequence[Sequence[float]] = [()] * len(numbers)
-        if not query.ids_only and vector is not None:
-            rows = [parts[number >> ROW_BITS].part.sentences(number & _ROW_MASK) for number in numbers]
-            sentences = sentence_scores(rows, vector)
-        hits = []
-        for number, of_sentences in zip(numbers, sentences, strict=True):
-            part = parts[number >> ROW_BITS].part
-            row = number & _ROW_MASK
-            title = self._videos.title(part.video_number(row))
-            scores = semantic.get(number), said.get(number)
-            hits.append(Hit(number, part.record(row), title, *scores, of_sentences))
+        by_part: defaultdict[int, list[int]] = defaultdict(list)
+        for number in dict.fromkeys([*semantic, *said]):
+            by_part[number >> ROW_BITS].append(number)
+        hits: list[Hit] = []
+        for serial, numbers in by_part.items():
+            part = parts[serial].part
+            rows = np.array(numbers, np.int64) & _ROW_MASK
+            sentences = sentence_scores([] if query.ids_only else part.sentences(rows), vector) or [()] * len(numbers)
+            hits += [
+                Hit(number, record, self._videos.title(video), semantic.get(number), said.get(number), of_sentences)
+                for number, record, video, of_sentences in zip(
+                    numbers, part.records(rows), part.numbers_of(rows), sentences, strict=True
+                )
+            ]
         return Found(hits, asked.legs, applied_sequence, view.model_revision)
 
 
@@ -185,15 +187,15 @@ def _cosines(parts: dict[int, PartView], vector: Vectors, numbers: Sequence[int]
     return scores
 
 
-def sentence_scores(sentences: Sequence[bytes], vector: Vectors) -> Sequence[Sequence[float]]:
+def sentence_scores(sentences: Sequence[bytes], vector: Vectors | None) -> Sequence[Sequence[float]]:
     """Gives the cosine of every sentence of some chunks, all in one product.
 
     Args:
         sentences: Of each chunk the int8 vectors of its sentences, one after the other; empty where there are none.
-        vector: float32, shape (dimension,), L2-normalised.
+        vector: float32, shape (dimension,), L2-normalised; without one there are no scores.
     """
     rows = np.frombuffer(b"".join(sentences), np.int8)
-    if not len(rows):
+    if vector is None or not len(rows):
         return [()] * len(sentences)
     dimension = len(vector)
     # Not `@`: BLAS would wake its threads for a few rows, which costs more than the sums and disturbs the others.

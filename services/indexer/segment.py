@@ -89,17 +89,17 @@ class Segment:
         numbers: Numbers = self._number_of_name[self._columns.videos]
         return numbers
 
-    def video_number(self, row: int) -> int:
-        """Gives the number of a row's video."""
-        return int(self._number_of_name[self._columns.videos[row]])
+    def numbers_of(self, rows: Ids) -> list[int]:
+        """Gives the numbers of the videos of rows."""
+        return [int(number) for number in self._number_of_name[self._columns.videos[rows]]]
 
-    def record(self, row: int) -> bytes:
-        """Gives the encoded chunk of a row."""
-        return self._columns.record(row)
+    def records(self, rows: Ids) -> list[bytes]:
+        """Gives the encoded chunks of rows."""
+        return self._columns.records(rows)
 
-    def sentences(self, row: int) -> bytes:
-        """Gives the sentence vectors of a row."""
-        return self._columns.sentences(row)
+    def sentences(self, rows: Ids) -> list[bytes]:
+        """Gives the sentence vectors of rows."""
+        return self._columns.all_sentences(rows)
 
     def vectors(self, rows: Ids) -> Vectors:
         """Gives the vectors of rows, float32, shape (n, dimension)."""

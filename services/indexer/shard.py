@@ -16,11 +16,11 @@ from services.common.errors import EarmarkError
 from services.indexer.chunks import Change, Chunk, Found, Query, Vectors, VideoInfo
 from services.indexer.head import Head
 from services.indexer.plan import Plan, Planner
-from services.indexer.record import chunk_id_of, encode
+from services.indexer.record import encode
 from services.indexer.rows import Mask, Rows
 from services.indexer.search import Searcher
-from services.indexer.segment import Segment
-from services.indexer.videos import VideoTable
+from services.indexer.segment import Segment, SegmentCorrupt
+from services.indexer.videos import NOBODY, VideoTable
 from services.indexer.view import ROW_BITS, PartView, View
 
 _ROW_MASK = (1 << ROW_BITS) - 1
@@ -33,6 +33,14 @@ class Applied:
     added: int
     removed: int
     refused: dict[int, EarmarkError]
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """What a shard held at a moment, and the stream sequence that was applied."""
+
+    view: View
+    applied_sequence: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,8 +148,9 @@ class Shard:
     def holds(self, number: int, chunk: Chunk, vector: Vectors) -> bool:
         """Says whether a number stands for just this chunk with just this vector."""
         part, row = self._view.part(number >> ROW_BITS).part, number & _ROW_MASK
-        same = part.record(row) == encode(chunk) and part.sentences(row) == chunk.sentence_vectors
-        return same and bool(np.array_equal(part.vectors(np.array([row]))[0], vector))
+        rows = np.array([row])
+        same = part.records(rows) == [encode(chunk)] and part.sentences(rows) == [chunk.sentence_vectors]
+        return same and bool(np.array_equal(part.vectors(rows)[0], vector))
 
     def digests(self, slots: Sequence[int]) -> list[SlotDigest]:
         """Gives a hash of what is held of slots, the same for shards that agree; for the writing thread."""
@@ -156,9 +165,10 @@ class Shard:
                 }
                 for _, number in sorted(numbers.items()):
                     part, row = self._view.part(number >> ROW_BITS).part, number & _ROW_MASK
-                    total.update(part.record(row))
-                    total.update(part.sentences(row))
-                    total.update(part.vectors(np.array([row])).astype("<f2").tobytes())
+                    rows = np.array([row])
+                    total.update(part.records(rows)[0])
+                    total.update(part.sentences(rows)[0])
+                    total.update(part.vectors(rows).astype("<f2").tobytes())
                     chunks += 1
             result.append(SlotDigest(slot, chunks, total.digest()))
         return result
@@ -169,8 +179,17 @@ class Shard:
 
     def search_many(self, queries: Sequence[Query]) -> list[Found]:
         """Searches what is held, for all queries at one moment. Raises what `Searcher.search` raises."""
+        return self.search_at(self.moment, queries)
+
+    @property
+    def moment(self) -> Moment:
+        """What there is now, to be searched when a thread is free."""
         applied = self._applied_sequence  # before the view: an answer may have in more than it says, never less
-        return self._searcher.search(self._view, queries, applied_sequence=applied)
+        return Moment(self._view, applied)
+
+    def search_at(self, moment: Moment, queries: Sequence[Query]) -> list[Found]:
+        """Searches what there was at a moment. Raises what `Searcher.search` raises."""
+        return self._searcher.search(moment.view, queries, applied_sequence=moment.applied_sequence)
 
     # ── changing it ──────────────────────────────────────────────────────────────────────────────
 
@@ -190,7 +209,7 @@ class Shard:
         if not self._whole:
             raise RuntimeError("a change of this shard broke off in the middle; only a restart helps")
         plan = Planner(self, model_revision=self.model_revision, dimension=self.dimension).plan(list(changes))
-        if plan.removed or plan.added or plan.infos:
+        if plan.removed or plan.added or any(self._is_news(video_id, info) for video_id, info in plan.infos.items()):
             self._whole = False
             self._make(plan)
             self._whole = True
@@ -220,9 +239,13 @@ class Shard:
             ValueError: Its vectors are of another model than those held.
         """
         numbers = {video_id: self.videos.put(video_id, info) for video_id, info in infos.items()}
-        segment = Segment(next(self._serials), folder, lambda video_id: numbers.get(video_id, 0))
-        if self.chunk_count and segment.model_revision != self.model_revision:
-            raise ValueError(f"the segment is of {segment.model_revision}, the shard of {self.model_revision}")
+        try:
+            segment = Segment(next(self._serials), folder, lambda video_id: numbers.get(video_id, NOBODY))
+            if self.chunk_count and segment.model_revision != self.model_revision:
+                raise ValueError(f"the segment is of {segment.model_revision}, the shard of {self.model_revision}")
+        except (SegmentCorrupt, ValueError):
+            self.videos.forget_empty(numbers.values())
+            raise
         part = PartView(segment, Rows(np.ones(segment.rows, np.bool_) if alive is None else alive))
         self.videos.count(segment.video_numbers()[part.alive.mask], 1)
         head = [one for one in self._view.parts if one.part is self._head]
@@ -271,12 +294,19 @@ class Shard:
         for source in sources:
             source.part.close()
 
+    def _is_news(self, video_id: str, info: VideoInfo) -> bool:
+        return video_id in self.videos and self.videos.info(video_id) != info
+
     def _make(self, plan: Plan) -> None:
         view = self._view
         renewed = bool(plan.added) and (plan.model_revision, plan.dimension) != (view.model_revision, view.dimension)
+        version = self.videos.version
         new = {chunk.video_id for chunk in plan.added}
         for video_id in new | (plan.infos.keys() & set(self.videos)):
             self.videos.put(video_id, plan.infos.get(video_id, self.videos.info(video_id)))
+        if not plan.added and not plan.removed:
+            self._changes += self.videos.version != version
+            return
         alive = {part.part.serial: part.alive for part in view.parts}
         # The new before the old: a video whose chunks are all replaced keeps its number.
         if plan.added:
@@ -314,8 +344,3 @@ class Shard:
         """Frees what is held in memory. What is not in a snapshot is lost."""
         for part in self._view.parts:
             part.part.close()
-
-
-def chunk_ids(shard: Shard) -> list[str]:
-    """Gives the id of every chunk held, sorted; for the writing thread."""
-    return sorted(chunk_id_of(part.record(row)) for part, alive in shard.view.parts for row in alive.ids.tolist())

@@ -93,6 +93,12 @@ class VideoTable:
             if self._live[number] == 0:
                 self._forget(int(number))
 
+    def forget_empty(self, numbers: Iterable[int]) -> None:
+        """Forgets those of some videos that were put and of which no chunk came."""
+        for number in numbers:
+            if self._live[number] == 0:
+                self._forget(number)
+
     def select(self, chosen: Filter, slots: frozenset[int] | None) -> Mask | None:
         """Gives which video numbers pass a filter and are in `slots`; None when all do."""
         if not chosen.of_videos and slots is None:
