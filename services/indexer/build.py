@@ -62,6 +62,11 @@ class Job:
     threads: int = 1
 
 
+def writing_folder(job: Job) -> Path:
+    """Gives the folder in which a segment is made, until it is whole."""
+    return job.target.with_name(job.target.name + ".writing")
+
+
 def build(job: Job) -> dict[str, Any]:
     """Makes the segment and gives its manifest. When it returns, the segment would outlast a loss of power.
 
@@ -70,7 +75,7 @@ def build(job: Job) -> dict[str, Any]:
         ValueError: A source is not what it should be, or there is not one row.
     """
     started = time.perf_counter()
-    writing = job.target.with_name(job.target.name + ".writing")
+    writing = writing_folder(job)
     shutil.rmtree(writing, ignore_errors=True)
     writing.mkdir(parents=True)
     columns = [Columns(source.folder) for source in job.sources]
@@ -81,14 +86,17 @@ def build(job: Job) -> dict[str, Any]:
     np.save(writing / ORIGINS, origins)
     written = Columns(writing)
     kind = job.policy.choose(written.rows)
-    facts = dense.build(
-        written.vectors,
-        writing / "dense.faiss",
-        kind=kind,
-        recall_target=job.policy.recall_target,
-        threads=job.threads,
-    )
-    keyword.build(writing / "keyword", _documents(written))
+    try:
+        facts = dense.build(
+            written.vectors,
+            writing / "dense.faiss",
+            kind=kind,
+            recall_target=job.policy.recall_target,
+            threads=job.threads,
+        )
+        keyword.build(writing / "keyword", _documents(written))
+    except (RuntimeError, ValueError) as error:  # as which FAISS and tantivy report a full disk
+        raise OSError(f"the index of the segment cannot be written: {error}") from error
     manifest = {
         "format_version": FORMAT_VERSION,
         "rows": written.rows,

@@ -6,6 +6,7 @@ import asyncio
 import ctypes
 import multiprocessing
 import os
+import shutil
 import signal
 import sys
 from concurrent.futures import ProcessPoolExecutor
@@ -13,7 +14,7 @@ from concurrent.futures.process import BrokenProcessPool
 from typing import Any
 
 from services.common.errors import Unavailable
-from services.indexer.build import Job, build
+from services.indexer.build import Job, build, writing_folder
 
 _NICE = 10
 _FEW_ROWS = 512
@@ -46,9 +47,9 @@ class Builder:
                 raise Unavailable("the process that builds segments died") from error
             except OSError as error:
                 raise Unavailable(f"the segment cannot be written just now: {error}") from error
-            except BaseException:
-                raise
             finally:
+                # What a failed build left behind would fill a disk that is full already.
+                await asyncio.to_thread(shutil.rmtree, writing_folder(job), ignore_errors=True)
                 self._idle = asyncio.get_running_loop().call_later(_IDLE_SECONDS, self._rest)
 
     def close(self) -> None:

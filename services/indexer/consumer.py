@@ -15,7 +15,7 @@ from services.common.errors import EarmarkError, InvalidArgument, VideoNotFound
 from services.common.events import topology
 from services.common.events.bus import EventBus
 from services.common.events.follower import FollowedEvent, Follower
-from services.common.ids import SLOTS
+from services.common.ids import SLOTS, slot_of
 from services.common.slots import SlotTable, SlotTables
 from services.common.videos.model import ChunkRecord, Video, VideoStatus
 from services.common.videos.store import VideoStore
@@ -168,6 +168,8 @@ class StreamFollower:
     async def _mend(self, loaded: Loaded) -> None:
         """Fills in what a damaged segment held, and what an earlier version did not know."""
         for video_id in sorted(loaded.damaged | loaded.undescribed):
+            if slot_of(video_id) not in loaded.slots:
+                continue  # of a filling that broke off; it begins again
             video, records = await self._read(video_id, set())
             if video is None or records is None:
                 await self._replica.apply([RemoveVideo(video_id)])
@@ -209,7 +211,7 @@ class StreamFollower:
         first_time = not replica.slots and not replica.shard.chunk_count
         await replica.apply([DropSlots(slots)])  # of an attempt that broke off
         end = await self._bus.last_sequence()
-        filling = Filling(replica.opened, videos=self._videos, indexing=self._indexing, sequence=end)
+        filling = Filling(replica.opened, videos=self._videos, indexing=self._indexing, end=self._bus.last_sequence)
         await filling.run(slots)
         if first_time:
             await replica.advance(end)
@@ -220,9 +222,8 @@ class StreamFollower:
     async def _rebuild(self, slots: frozenset[int]) -> None:
         """Builds the index anew beside the present one, which answers meanwhile, and lets the new one take over."""
         replica = self._replica
-        end = await self._bus.last_sequence()
         beside = replica.beside()
-        await Filling(beside, videos=self._videos, indexing=self._indexing, sequence=end).run(slots)
+        await Filling(beside, videos=self._videos, indexing=self._indexing, end=self._bus.last_sequence).run(slots)
         replica.replace(beside)
         replica.hold(slots)
         replica.rebuild_asked = False
@@ -299,7 +300,7 @@ async def persist(work: Callable[[], Awaitable[T]], event: str) -> T:
     while True:
         try:
             return await work()
-        except* (PyMongoError, NatsError, TimeoutError, ConnectionError) as errors:
+        except* (PyMongoError, NatsError, OSError) as errors:
             log.warning(event, error=repr(errors.exceptions[0]), again_in_seconds=pause)
         except* EarmarkError as errors:
             if not all(error.transient for error in errors.exceptions if isinstance(error, EarmarkError)):

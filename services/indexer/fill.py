@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import shutil
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -48,14 +48,16 @@ class Filling:
         opened: The shard.
         videos: The documents.
         indexing: Told which slices can be found now, and which never will.
-        sequence: Stream sequence taken before the first document is read.
+        end: Gives the stream's last sequence.
     """
 
-    def __init__(self, opened: Opened, *, videos: VideoStore, indexing: Indexing, sequence: int) -> None:
+    def __init__(
+        self, opened: Opened, *, videos: VideoStore, indexing: Indexing, end: Callable[[], Awaitable[int]]
+    ) -> None:
         self._opened = opened
         self._videos = videos
         self._indexing = indexing
-        self._sequence = sequence
+        self._end = end
         self._model = opened.shard.model_revision
         self._dimension = opened.shard.dimension
         self._lot: _Lot | None = None
@@ -76,7 +78,7 @@ class Filling:
             if self._lot is not None:
                 shutil.rmtree(self._lot.folder, ignore_errors=True)
         seconds = round(time.perf_counter() - started, 3)
-        log.info("slots_filled", slots=len(slots), chunks=chunks, sequence=self._sequence, seconds=seconds)
+        log.info("slots_filled", slots=len(slots), chunks=chunks, seconds=seconds)
 
     async def _take(self, video: Video, records: Sequence[ChunkRecord]) -> int:
         taken = 0
@@ -154,4 +156,6 @@ class Filling:
                 )
         finally:
             shutil.rmtree(lot.folder, ignore_errors=True)
-        await self._indexing.indexed(lot.done, sequence=self._sequence)
+        # The end as it is now: of what was read some came into the stream after the filling began, and a replica that
+        # has followed it to a sequence of before does not have that yet.
+        await self._indexing.indexed(lot.done, sequence=await self._end())

@@ -8,6 +8,7 @@ more than the title. It is only read: the way back is to start the earlier versi
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -72,6 +73,7 @@ def _read(path: Path, target: Path, *, shard: int, stream: str) -> Earlier | Non
     index = faiss.read_index(str(path / "vectors.faiss"))
     if not isinstance(index, faiss.IndexIDMap2):
         raise TypeError(f"vectors.faiss is a {type(index).__name__}")
+    shutil.rmtree(target, ignore_errors=True)  # of a newer one that was not sound
     payloads = msgpack.unpackb((path / "payloads.msgpack").read_bytes(), use_list=False)
     target.mkdir(parents=True)
     writer = ColumnWriter(target)

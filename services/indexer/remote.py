@@ -94,8 +94,10 @@ class RemoteSnapshots:
             for path in sorted(folder.rglob("*"), key=lambda path: path.name == MANIFEST):
                 if path.is_file():
                     await self._objects.put_file(f"{self._prefix}segments/{name}/{path.relative_to(folder)}", path)
+        # By numbers of the store: a disk that was lost begins to count anew, and its snapshots are newer all the same.
+        number = max((int(Path(key).stem) for key in await self._manifests()), default=0) + 1
         for path in (snapshot.with_suffix(".state"), snapshot):
-            await self._objects.put_file(f"{self._prefix}snapshots/{path.name}", path)
+            await self._objects.put_file(f"{self._prefix}snapshots/{number:08d}{path.suffix}", path)
         await self._prune(there)
         seconds = round(time.perf_counter() - started, 3)
         log.info("snapshot_stored", snapshot=snapshot.stem, segments=len(segments), seconds=seconds)
@@ -114,7 +116,7 @@ class RemoteSnapshots:
 
     async def _manifests(self) -> list[str]:
         keys = await self._objects.list(f"{self._prefix}snapshots/")
-        return [key for key in keys if key.endswith(".json")]
+        return [key for key in keys if key.endswith(".json") and Path(key).stem.isdigit()]
 
     async def _fetch_folder(self, prefix: str, target: Path) -> None:
         if await asyncio.to_thread(target.exists):

@@ -209,7 +209,7 @@ class Shard:
         if not self._whole:
             raise RuntimeError("a change of this shard broke off in the middle; only a restart helps")
         plan = Planner(self, model_revision=self.model_revision, dimension=self.dimension).plan(list(changes))
-        if plan.removed or plan.added or any(self._is_news(video_id, info) for video_id, info in plan.infos.items()):
+        if plan.removed or plan.added or plan.infos:
             self._whole = False
             self._make(plan)
             self._whole = True
@@ -293,9 +293,6 @@ class Shard:
         self._view = replace(self._view, parts=tuple(parts))
         for source in sources:
             source.part.close()
-
-    def _is_news(self, video_id: str, info: VideoInfo) -> bool:
-        return video_id in self.videos and self.videos.info(video_id) != info
 
     def _make(self, plan: Plan) -> None:
         view = self._view

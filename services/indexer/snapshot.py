@@ -11,11 +11,12 @@ one of them or the running shard has. What fails its checks is renamed to `….c
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import shutil
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -188,16 +189,18 @@ class SnapshotFolder:
         )
         return path
 
-    def prune(self, in_use: Collection[str]) -> None:
+    def prune(self, in_use: Callable[[], Collection[str]]) -> None:
         """Removes all snapshots but the two newest, and segments that neither they nor `in_use` name."""
+        folders = list(self.segments.iterdir())
         snapshots = sorted(self._snapshots())
         for path in snapshots[:-KEPT]:
             path.unlink()
             path.with_suffix(".state").unlink(missing_ok=True)
-        wanted = set(in_use)
+        wanted = set(in_use())  # after the list of folders: one that is made meanwhile is not in it
         for path in snapshots[-KEPT:]:
-            wanted.update(json.loads(path.read_bytes())["segments"])
-        for folder in self.segments.iterdir():
+            with contextlib.suppress(ValueError, KeyError, TypeError):  # damaged: the next start will say so
+                wanted.update(json.loads(path.read_bytes())["segments"])
+        for folder in folders:
             if "." not in folder.name and folder.name not in wanted:
                 shutil.rmtree(folder, ignore_errors=True)
         for root in (self.segments, self.root):

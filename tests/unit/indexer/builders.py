@@ -8,8 +8,8 @@ import numpy as np
 from ulid import ULID
 
 from services.common.ids import SLOTS
-from services.indexer.chunks import Batch, Chunk, Filter, Found, Hit, PutChunks, Query, ReplaceSlice, Vectors, VideoInfo
 from services.indexer.build import ORIGINS, Job, Source, build
+from services.indexer.chunks import Batch, Chunk, Filter, Found, Hit, PutChunks, Query, ReplaceSlice, Vectors, VideoInfo
 from services.indexer.dense import DensePolicy
 from services.indexer.record import decode
 from services.indexer.segment import Segment
@@ -134,5 +134,5 @@ def write_snapshot(folder: SnapshotFolder, shard: Shard) -> Path:
     if shard.frozen:
         Building(shard, shard.frozen, folder).finish()
     path = folder.write(State.of(shard, applied_sequence=sequence, slots=ALL_SLOTS))
-    folder.prune({part.part.segment_id for part in shard.segments})
+    folder.prune(lambda: {part.part.segment_id for part in shard.segments})
     return path
