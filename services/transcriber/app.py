@@ -65,7 +65,7 @@ async def build(settings: Settings, stack: AsyncExitStack) -> Service:
         recognizer = RecognizerHandler(
             videos=videos, objects=objects, pool=pool, max_attempts=settings.recognizer_max_attempts
         )
-        service.consumers.append(Consumer(bus, "recognizer", recognizer, concurrency=pool.size))
+        service.consumers.append(Consumer(bus, "recognizer", recognizer, concurrency=pool.places))
         service.tasks["recognizers"] = pool.run
         service.readiness["model"] = pool.ready
     return service

@@ -142,6 +142,7 @@ class _Decoding:
         self._track_seconds = (
             float(track.duration * track.time_base) if track.duration and track.time_base is not None else None
         )
+        self._units: dict[int, float] = {}
         self._rate = 0
         self._emitted = 0  # samples given out, 16 kHz
         self._pending: list[npt.NDArray[np.float32]] = []  # shape (channels, samples), at self._rate
@@ -183,9 +184,8 @@ class _Decoding:
                 # Nothing after this can be found; what came before is good.
                 self._broke_off = True
                 return
-            if packet.pts is not None and packet.time_base is not None:
-                end = float((packet.pts + (packet.duration or 0)) * packet.time_base) - self._origin
-                self._last_seen = max(self._last_seen, end)
+            if packet.pts is not None and (unit := self._unit_of(packet)):
+                self._last_seen = max(self._last_seen, (packet.pts + (packet.duration or 0)) * unit - self._origin)
             if packet.stream is not self._track and packet.stream.index != self._track.index:
                 continue
             if packet.is_corrupt:
@@ -199,6 +199,13 @@ class _Decoding:
                 if frame.samples and frame.sample_rate:
                     self._decoded_frames += 1
                     yield frame
+
+    def _unit_of(self, packet: av.Packet[Any]) -> float:
+        """Gives the unit of a packet's timestamps, in seconds; kept, since asking for it makes a fraction each time."""
+        index = packet.stream_index
+        if index not in self._units:
+            self._units[index] = float(packet.time_base or 0)
+        return self._units[index]
 
     def _take(self, frame: av.AudioFrame) -> Iterator[Samples]:
         samples = _channels(self._packed(frame))
@@ -238,10 +245,10 @@ class _Decoding:
 
     def _media_time(self, frame: av.AudioFrame, seconds: float) -> float:
         """Gives the media time at which a frame begins, over resets and nonsense in its timestamp."""
-        if frame.pts is None or frame.time_base is None:
+        if (time := frame.time) is None:
             stamp = self._next - self._shift if self._frame_end is None else self._frame_end
         else:
-            stamp = float(frame.pts * frame.time_base) - self._origin
+            stamp = time - self._origin
         fell_back = self._frame_end is not None and stamp < self._frame_end - _RESET_SECONDS
         furthest = max(self._header_seconds or 0.0, self._last_seen, self._next)
         if self._header_seconds is None or self._formats & _ESTIMATED_DURATION:

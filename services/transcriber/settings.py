@@ -34,7 +34,7 @@ class Settings(CommonSettings):
     recognizer_compute_type: str = "auto"
     """Numbers the model computes with, a CTranslate2 name; auto is int8 on a CPU and float16 on a GPU."""
     recognizer_workers: int = Field(default=0, ge=0, le=256)
-    """Child processes, each with a model of its own; 0 is one a core, or one on a GPU."""
+    """Child processes, each with a model of its own; 0 is one a core as far as memory goes, or one on a GPU."""
     recognizer_threads: int = Field(default=1, ge=1, le=64)
     """Threads of each; one gains the most from the cores (docs/benchmarks.md)."""
     recognizer_beam: int = Field(default=5, ge=1, le=10)

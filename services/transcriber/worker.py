@@ -1,7 +1,7 @@
 """The child process that holds one recognizer, and is killed with its parent.
 
 Run as `python -m services.transcriber.worker` with JSON (`WorkerSpec`) and its parent's process id as arguments.
-It writes lines of JSON: first {"ready": {"name", "device"}} or {"failed": message}; then, for each line
+It writes lines of JSON: first {"ready": {"name", "device", "bytes"}} or {"failed": message}; then, for each line
 {"audio": path, "options": SpeechOptions, "hint"} it reads, {"ok": Recognition} or {"error": message}. Ends when its
 input does.
 """
@@ -85,7 +85,8 @@ def main() -> int:
     except NotAvailable as error:
         tell({"failed": str(error)})
         return 1
-    tell({"ready": {"name": recognizer.name, "device": recognizer.device}})
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    tell({"ready": {"name": recognizer.name, "device": recognizer.device, "bytes": peak}})
     for line in sys.stdin.buffer:
         request = orjson.loads(line)
         try:

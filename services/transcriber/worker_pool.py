@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import math
 import os
 import sys
 from collections.abc import AsyncIterator
@@ -17,6 +16,7 @@ import structlog
 
 from services.common.errors import EarmarkError, Overloaded, Unavailable
 from services.common.transcript import segment_from
+from services.transcriber.machine import available_bytes, available_cores
 from services.transcriber.recognizer import Instructions, Recognition
 from services.transcriber.worker import WorkerSpec
 
@@ -26,6 +26,11 @@ _LINE_LIMIT = 64 * 1024 * 1024
 _FIRST_BACKOFF_SECONDS = 0.5
 _LONGEST_BACKOFF_SECONDS = 30.0
 _NOTHING_KNOWN = Instructions()
+_WORKING_FACTOR = 2.0
+"""What a worker takes on a slice of five minutes, in terms of what it takes when it has loaded its model (base, int8:
+measured 1.6)."""
+_MEMORY_SHARE = 0.8
+"""Share of the memory available that workers may take; the rest is for decoders and for whatever else runs here."""
 
 
 class RecognizerFailed(EarmarkError):
@@ -47,7 +52,7 @@ class PoolLimits:
     """How a pool is bounded.
 
     Attributes:
-        workers: Child processes; 0 is one a core, or one where there is a GPU.
+        workers: Child processes; 0 is one a core as far as memory goes, or one where there is a GPU.
         queue: Callers that may wait for a worker, of those that may be refused.
         load_seconds: Time a worker has to load its model.
         base_seconds: Time a recognition has, whatever its length.
@@ -72,6 +77,7 @@ class _Worker:
         self._process = process
         self.name = name
         self.device = device
+        self.loaded_bytes = 0
 
     @classmethod
     async def start(cls, spec: WorkerSpec, load_seconds: float) -> _Worker:
@@ -102,7 +108,8 @@ class _Worker:
             worker.kill()
             await worker.wait()
             raise
-        worker.name, worker.device = answer["ready"]["name"], answer["ready"]["device"]
+        ready = answer["ready"]
+        worker.name, worker.device, worker.loaded_bytes = ready["name"], ready["device"], ready["bytes"]
         return worker
 
     async def ask(self, request: dict[str, Any], seconds: float) -> dict[str, Any]:
@@ -196,6 +203,8 @@ class WorkerPool:
         self._waiting = 0
         self._name = ""
         self._size = limits.workers or available_cores()
+        self.places = asyncio.Semaphore(0)
+        """One for each worker there is, from when it is first there: what a consumer of slices may fetch for."""
 
     @property
     def size(self) -> int:
@@ -216,8 +225,8 @@ class WorkerPool:
         try:
             # One first: it says whether there is a GPU, and downloads a model that is not here yet once.
             first = await self._start()
-            if not self._limits.workers and first.device == "cuda":
-                self._size = 1
+            if not self._limits.workers:
+                self._size = _fitting(self._size, first)
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._keep(first), name="recognizer-0")
                 for number in range(1, self._size):
@@ -229,12 +238,13 @@ class WorkerPool:
 
     async def _keep(self, worker: _Worker | None) -> None:
         """Keeps one place in the pool taken."""
+        kept = worker or await self._start()
+        self.places.release()
         while True:
-            worker = worker or await self._start()
-            await worker.wait()
-            log.warning("recognizer_ended", model=worker.name)
-            self._alive.discard(worker)
-            worker = None
+            await kept.wait()
+            log.warning("recognizer_ended", model=kept.name)
+            self._alive.discard(kept)
+            kept = await self._start()
 
     async def _start(self) -> _Worker:
         backoff = _FIRST_BACKOFF_SECONDS
@@ -290,16 +300,18 @@ class WorkerPool:
             self._waiting -= 1
 
 
-def available_cores() -> int:
-    """Gives the cores this process may use: its affinity, or less where a container's quota is smaller."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    try:
-        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text(encoding="ascii").split()
-        if quota != "max":
-            cores = min(cores, max(1, math.ceil(int(quota) / int(period))))
-    except (OSError, ValueError):
-        pass  # no cgroup v2 here: the affinity stands
-    return cores
+def _fitting(cores: int, first: _Worker) -> int:
+    """Gives how many workers there should be: one a core as far as memory goes, one on a GPU."""
+    if first.device == "cuda":
+        return 1
+    memory = available_bytes()
+    if memory is None or not first.loaded_bytes:
+        return cores
+    # What is available is measured while the first one is there.
+    fit = 1 + int(memory * _MEMORY_SHARE / (first.loaded_bytes * _WORKING_FACTOR))
+    if fit < cores:
+        log.warning("fewer_recognizers_than_cores", cores=cores, workers=fit, available_mib=memory // 2**20)
+    return min(cores, fit)
 
 
 def _recognition(fields: dict[str, Any]) -> Recognition:

@@ -22,6 +22,7 @@ from services.common.events.consumer import Consumer
 from services.common.ids import new_video_id
 from services.common.objects import media_key, slice_audio_key, transcript_key, video_prefix
 from services.common.rpc import connect, from_rpc
+from services.common.speech import SpeechOptions
 from services.common.transcript import SliceTranscript
 from services.common.videos.model import SliceState, Source, Video, VideoStatus
 from services.common.videos.sweeper import Sweeper
@@ -69,7 +70,7 @@ async def transcriber(
     )
     consumers = [
         Consumer(backbone.bus, "slicer", slicer, concurrency=settings.slicer_open_videos),
-        Consumer(backbone.bus, "recognizer", recognizer, concurrency=2),
+        Consumer(backbone.bus, "recognizer", recognizer, concurrency=pool.places),
     ]
     tasks = [asyncio.create_task(pool.run()), *(asyncio.create_task(consumer.run()) for consumer in consumers)]
     try:
@@ -157,6 +158,36 @@ async def test_a_long_video_does_not_hold_a_short_one_back(backbone: Backbone, t
     done = sum(part.state is SliceState.TRANSCRIBED for part in meanwhile.slices)
     assert len(whole.slices) >= 40
     assert done < len(whole.slices) / 2
+
+
+async def test_what_the_uploader_said_reaches_the_recognizer(backbone: Backbone) -> None:
+    video_id = new_video_id()
+    await backbone.objects.put(media_key(video_id), SAMPLE.read_bytes())
+    speech = SpeechOptions(language="fr", task="translate")
+    async with transcriber(backbone):
+        await backbone.videos.create(video_id, title="Une conférence", source=SOURCE, speech=speech)
+        video = await until(backbone, video_id, transcribed)
+    found = await transcripts(backbone, video)
+    assert {part.language for part in found} == {"en"}
+    assert video.metadata.languages == ("fr",)
+
+
+async def test_every_segment_says_how_far_it_can_be_trusted(backbone: Backbone, tmp_path: Path) -> None:
+    """The scripted recognizer also talks over noise; there voice activity says that nobody did."""
+    speech = to_s16(np.concatenate(list(MediaReader(SAMPLE, max_seconds=3600).blocks())))[: 10 * SAMPLE_RATE]
+    noise = to_s16(np.random.default_rng(0).normal(0, 0.1, 10 * SAMPLE_RATE).astype(np.float32))
+    write_flac(tmp_path / "a.flac", np.concatenate([speech, noise]))
+    async with transcriber(backbone, slice_seconds=60, first_slice_seconds=60):
+        video = await until(backbone, await upload(backbone, tmp_path / "a.flac"), transcribed)
+    [found] = await transcripts(backbone, video)
+    assert all(s.confidence is not None and s.speech_share is not None for s in found.segments)
+    over_speech = [s for s in found.segments if s.end < 9.9]
+    over_noise = [s for s in found.segments if s.start > 10.1]
+    assert over_speech
+    assert not any(s.suspect for s in over_speech)
+    assert over_noise
+    assert {s.suspect for s in over_noise} == {"no_speech"}
+    assert found.believed().segments == [s for s in found.segments if not s.suspect]
 
 
 async def test_a_second_delivery_changes_nothing(backbone: Backbone) -> None:

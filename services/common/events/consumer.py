@@ -89,16 +89,16 @@ class Consumer:
         name: The work: a row of the topology, and its lanes.
         handler: Handles one event; must be idempotent. What it raises is an outcome too: a transient EarmarkError
             or an unknown exception is Retry, any other EarmarkError is Reject.
-        concurrency: Events worked on at once by this process.
+        concurrency: Events worked on at once by this process; a semaphore where that is not known from the start.
     """
 
-    def __init__(self, bus: EventBus, name: str, handler: Handler, *, concurrency: int = 1) -> None:
+    def __init__(self, bus: EventBus, name: str, handler: Handler, *, concurrency: int | asyncio.Semaphore = 1) -> None:
         self._bus = bus
         self._rows = topology.lanes_of(name)
         self._row = topology.consumer(name)
         self._turns = Turns(len(self._rows))
         self._handler = handler
-        self._free = asyncio.Semaphore(concurrency)
+        self._free = asyncio.Semaphore(concurrency) if isinstance(concurrency, int) else concurrency
         self._stopping = asyncio.Event()
         self._fetching = asyncio.Lock()
         self._working: set[asyncio.Task[None]] = set()

@@ -16,7 +16,7 @@ from services.common.errors import Overloaded
 from services.transcriber.pcm import to_s16, write_flac
 from services.transcriber.recognizer import Recognition
 from services.transcriber.worker import WorkerSpec
-from services.transcriber.worker_pool import ModelUnavailable, PoolLimits, RecognizerFailed, WorkerPool, available_cores
+from services.transcriber.worker_pool import ModelUnavailable, PoolLimits, RecognizerFailed, WorkerPool
 from tests.support import eventually
 
 
@@ -161,5 +161,17 @@ async def test_a_model_that_is_not_there_never_gets_ready(tmp_path: Path) -> Non
     assert logs[1]["again_in_seconds"] > logs[0]["again_in_seconds"]
 
 
-def test_cores_are_those_this_process_may_use() -> None:
-    assert 1 <= available_cores() <= len(os.sched_getaffinity(0))
+async def test_a_slice_is_fetched_only_for_a_worker_that_is_there() -> None:
+    pool = WorkerPool(WorkerSpec("scripted"), PoolLimits(workers=2))
+    assert pool.places.locked()
+    task = asyncio.create_task(pool.run())
+    await asyncio.wait_for(pool.places.acquire(), timeout=30)
+    await asyncio.wait_for(pool.places.acquire(), timeout=30)
+    assert len(pool._alive) == 2
+    # One that is replaced makes no third.
+    os.kill(next(iter(pids(pool))), signal.SIGKILL)
+    await eventually(lambda: len(pool._alive) == 1)
+    await eventually(lambda: len(pool._alive) == 2, timeout=30)
+    assert pool.places.locked()
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
