@@ -30,6 +30,20 @@ def search(  # noqa: PLR0917  (typer reads options off the parameters)
     limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=100, help="How many videos at most.")] = 10,
     video: Annotated[list[str] | None, typer.Option(help="Only this video; repeatable.", metavar="VIDEO_ID")] = None,
     language: Annotated[str | None, typer.Option(help="Only speech in this language, e.g. en.")] = None,
+    collection: Annotated[list[str] | None, typer.Option(help="Only this collection; repeated, one of these.")] = None,
+    speaker: Annotated[list[str] | None, typer.Option(help="Only this speaker; repeated, one of these.")] = None,
+    tag: Annotated[list[str] | None, typer.Option(help="Only with this tag; repeated, every one of these.")] = None,
+    since: Annotated[
+        str | None, typer.Option(help="Only uploaded then or later, e.g. 2026-11-01.", metavar="DATE")
+    ] = None,
+    before: Annotated[str | None, typer.Option(help="Only uploaded earlier.", metavar="DATE")] = None,
+    min_duration: Annotated[float | None, typer.Option(help="Only videos at least so long.", metavar="SECONDS")] = None,
+    max_duration: Annotated[float | None, typer.Option(help="Only videos at most so long.", metavar="SECONDS")] = None,
+    min_token: Annotated[
+        list[str] | None,
+        typer.Option(help="Wait for what this index token of a video stands for; repeatable.", metavar="TOKEN"),
+    ] = None,
+    cursor: Annotated[str | None, typer.Option(help="Go on where an answer said (next_cursor).")] = None,
     more: Annotated[bool, typer.Option("--more", help="Also the further moments of each video.")] = False,
     full: Annotated[bool, typer.Option("--full", help="The whole text of each moment.")] = False,
     as_json: common.AsJson = False,
@@ -38,7 +52,22 @@ def search(  # noqa: PLR0917  (typer reads options off the parameters)
 ) -> None:
     """Finds where something is said."""
     with common.connected(url, data_dir) as client:
-        result = client.search(query, limit=limit, video_ids=video or (), language=language, mode=mode.value)
+        result = client.search(
+            query,
+            limit=limit,
+            cursor=cursor,
+            mode=mode.value,
+            video_ids=video or (),
+            language=language,
+            collections=collection or (),
+            speakers=speaker or (),
+            tags=tag or (),
+            uploaded_since=since,
+            uploaded_before=before,
+            min_duration=min_duration,
+            max_duration=max_duration,
+            min_tokens=min_token or (),
+        )
     if as_json:
         common.print_json(result.raw)
         return
@@ -77,6 +106,8 @@ def _text(hit: Hit, *, full: bool) -> Text:
 
 def _coverage(result: SearchResult) -> None:
     coverage = result.coverage
+    if not coverage.tokens_reached:
+        common.err.print("[yellow]Not all that the index tokens stand for is in yet;[/] ask again shortly.")
     if coverage.complete:
         return
     missing = ", ".join(f"shard {shard.shard} ({shard.reason})" for shard in coverage.missing)

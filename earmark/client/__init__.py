@@ -13,6 +13,7 @@
 """
 
 from earmark.client.aio import AsyncClient
+from earmark.client.calls import SearchFilters
 from earmark.client.errors import (
     ApiError,
     Conflict,
@@ -37,6 +38,7 @@ from earmark.client.results import (
     LegScore,
     MissingShard,
     Problem,
+    ReplicaCoverage,
     SearchResult,
     Segment,
     Slice,
@@ -76,6 +78,8 @@ __all__ = [
     "Problem",
     "Progress",
     "ProtocolError",
+    "ReplicaCoverage",
+    "SearchFilters",
     "SearchResult",
     "Segment",
     "Slice",

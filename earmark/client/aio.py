@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import AsyncIterator, Iterable
-from typing import IO, Self, TypeVar
+from typing import IO, Self, TypeVar, Unpack
 
 import httpx
 
@@ -195,14 +195,11 @@ class AsyncClient:
         *,
         limit: int = 10,
         cursor: str | None = None,
-        video_ids: Iterable[str] = (),
-        language: str | None = None,
         mode: calls.SearchMode = "hybrid",
+        **filters: Unpack[calls.SearchFilters],
     ) -> SearchResult:
         """Finds where something is said; see `Client.search`."""
-        return await self._send(
-            calls.search(query, limit=limit, cursor=cursor, video_ids=video_ids, language=language, mode=mode)
-        )
+        return await self._send(calls.search(query, limit=limit, cursor=cursor, mode=mode, filters=filters))
 
     async def is_ready(self) -> bool:
         """Whether the mesh can serve; False also when the gateway says that it cannot.

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Generic, Literal, TypeVar
+from datetime import date, datetime
+from typing import Any, Generic, Literal, TypedDict, TypeVar, cast
 from urllib.parse import quote
 
 import httpx
@@ -170,23 +171,59 @@ def captions(video_id: str, caption_format: CaptionFormat) -> Call[str]:
     return Call("GET", _path(video_id) + "/transcript", lambda response, _: response.text, {"format": caption_format})
 
 
+class SearchFilters(TypedDict, total=False):
+    """What may be found; what is left out says nothing.
+
+    Attributes:
+        video_ids: Only these videos.
+        language: Only speech in this language (ISO 639-1).
+        collections: Only videos of one of these collections.
+        speakers: Only speech of one of these speakers.
+        tags: Only videos with every one of these tags.
+        uploaded_since: Only videos uploaded then or later; without a zone, UTC. A text is taken as it is.
+        uploaded_before: Only videos uploaded earlier.
+        min_duration: Only videos at least so long, in seconds.
+        max_duration: Only videos at most so long, in seconds.
+        min_tokens: `index_token` of videos whose speech has to be in, as far as it was searchable then: the search
+            waits for it, half of its time at most, and `coverage.tokens_reached` says whether it is in.
+    """
+
+    video_ids: Iterable[str]
+    language: str | None
+    collections: Iterable[str]
+    speakers: Iterable[str]
+    tags: Iterable[str]
+    uploaded_since: date | datetime | str | None
+    uploaded_before: date | datetime | str | None
+    min_duration: float | None
+    max_duration: float | None
+    min_tokens: Iterable[str]
+
+
+_SEVERAL = {
+    "video_ids": "video_id",
+    "collections": "collection",
+    "speakers": "speaker",
+    "tags": "tag",
+    "min_tokens": "min_token",
+}
+
+
 def search(
-    query: str,
-    *,
-    limit: int,
-    cursor: str | None,
-    video_ids: Iterable[str],
-    language: str | None,
-    mode: SearchMode,
+    query: str, *, limit: int, cursor: str | None, mode: SearchMode, filters: SearchFilters
 ) -> Call[SearchResult]:
     """GET /search."""
     params: dict[str, str | int | list[str]] = {"q": query, "limit": limit, "mode": mode}
     if cursor:
         params["cursor"] = cursor
-    if wanted := list(video_ids):
-        params["video_id"] = wanted
-    if language:
-        params["language"] = language
+    for name, value in filters.items():
+        if name in _SEVERAL:
+            if isinstance(value, str):
+                raise TypeError(f"{name} takes several texts, not one: give a list")
+            if several := list(cast(Iterable[str], value)):
+                params[_SEVERAL[name]] = several
+        elif value is not None and value != "":
+            params[name] = value.isoformat() if isinstance(value, date) else str(value)
     return Call("GET", "/search", lambda response, base: SearchResult.parse(response.json(), base), params)
 
 

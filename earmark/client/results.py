@@ -140,6 +140,7 @@ class Video:
     raw: Json = field(repr=False, compare=False)
     collection: str = ""
     tags: tuple[str, ...] = ()
+    index_token: str | None = None
 
     @classmethod
     def parse(cls, data: Json, base_url: str = "") -> Self:
@@ -160,6 +161,7 @@ class Video:
             raw=data,
             collection=data.get("collection") or "",
             tags=tuple(data.get("tags") or ()),
+            index_token=data.get("index_token") or None,
         )
 
     @property
@@ -204,6 +206,9 @@ class VideoStatus:
     duration: float | None
     links: Mapping[str, str]
     raw: Json = field(repr=False, compare=False)
+    collection: str = ""
+    tags: tuple[str, ...] = ()
+    index_token: str | None = None
 
     @classmethod
     def parse(cls, data: Json, base_url: str = "") -> Self:
@@ -221,6 +226,9 @@ class VideoStatus:
             duration=data.get("duration"),
             links=absolute_links(data.get("links"), base_url),
             raw=data,
+            collection=data.get("collection") or "",
+            tags=tuple(data.get("tags") or ()),
+            index_token=data.get("index_token") or None,
         )
 
     @property
@@ -367,8 +375,21 @@ class MissingShard:
 
 
 @dataclass(frozen=True, slots=True)
+class ReplicaCoverage:
+    """How far a replica that answered had followed the events: `lag` of them it had yet to apply."""
+
+    shard: int
+    replica: int
+    applied_sequence: int
+    lag: int
+
+
+@dataclass(frozen=True, slots=True)
 class Coverage:
-    """Of whom it was asked: with `complete` False the answer may lack hits."""
+    """Of whom it was asked: with `complete` False the answer may lack hits.
+
+    `tokens_reached` False says that not all of what `min_tokens` stand for is in.
+    """
 
     shards_total: int
     shards_answered: int
@@ -376,6 +397,8 @@ class Coverage:
     legs: tuple[str, ...]
     embedding_model: str | None
     missing: tuple[MissingShard, ...]
+    replicas: tuple[ReplicaCoverage, ...] = ()
+    tokens_reached: bool = True
 
     @classmethod
     def parse(cls, data: Json) -> Self:
@@ -387,6 +410,11 @@ class Coverage:
             legs=tuple(data.get("legs") or ()),
             embedding_model=data.get("embedding_model") or None,
             missing=tuple(MissingShard(m["shard"], m["reason"]) for m in data.get("missing") or ()),
+            replicas=tuple(
+                ReplicaCoverage(r["shard"], r["replica"], r["applied_sequence"], r["lag"])
+                for r in data.get("replicas") or ()
+            ),
+            tokens_reached=bool(data.get("tokens_reached", True)),
         )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Iterable, Iterator
-from typing import IO, Self, TypeVar
+from typing import IO, Self, TypeVar, Unpack
 
 import httpx
 
@@ -227,9 +227,8 @@ class Client:
         *,
         limit: int = 10,
         cursor: str | None = None,
-        video_ids: Iterable[str] = (),
-        language: str | None = None,
         mode: calls.SearchMode = "hybrid",
+        **filters: Unpack[calls.SearchFilters],
     ) -> SearchResult:
         """Finds where something is said.
 
@@ -237,13 +236,10 @@ class Client:
             query: plain words; words in double quotes are wanted next to each other.
             limit: how many videos at most.
             cursor: `next_cursor` of the page before.
-            video_ids: only these videos; none means all.
-            language: only this language (ISO 639-1).
             mode: `hybrid`, `semantic` (by meaning) or `keyword` (by words).
+            **filters: what may be found, and what must be in; see `SearchFilters`.
         """
-        return self._send(
-            calls.search(query, limit=limit, cursor=cursor, video_ids=video_ids, language=language, mode=mode)
-        )
+        return self._send(calls.search(query, limit=limit, cursor=cursor, mode=mode, filters=filters))
 
     @property
     def index(self) -> Index:

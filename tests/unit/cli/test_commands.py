@@ -46,6 +46,30 @@ def test_search_shows_title_time_text_and_link(earmark: Earmark, gateway: StubGa
     assert gateway.searches == [{"q": ["moon"], "mode": ["keyword"], "limit": ["3"], "video_id": ["vid_1"]}]
 
 
+def test_search_passes_its_filters_on(earmark: Earmark, gateway: StubGateway) -> None:
+    options = (
+        "--collection talks --speaker Ada --tag a --tag b --since 2026-11-01 --before 2026-12-01 --min-duration 60 "
+        "--max-duration 90.5 --min-token ix1-3f-1 --cursor abc"
+    )
+    assert earmark("search", "moon", *options.split(), gateway=gateway)[0] == 0
+    assert gateway.searches == [
+        {
+            "q": ["moon"],
+            "mode": ["hybrid"],
+            "limit": ["10"],
+            "cursor": ["abc"],
+            "collection": ["talks"],
+            "speaker": ["Ada"],
+            "tag": ["a", "b"],
+            "uploaded_since": ["2026-11-01"],
+            "uploaded_before": ["2026-12-01"],
+            "min_duration": ["60.0"],
+            "max_duration": ["90.5"],
+            "min_token": ["ix1-3f-1"],
+        }
+    ]
+
+
 def test_search_as_json_is_the_answer_and_nothing_else(earmark: Earmark, gateway: StubGateway) -> None:
     gateway.hits = [HIT]
     _, out, _ = earmark("search", "moon", "--json", gateway=gateway)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import datetime as dt
 import email.parser
 import email.policy
 import io
@@ -140,6 +141,8 @@ def test_search_sends_its_options_and_reads_the_answer(both: Both) -> None:
             "legs": ["semantic"],
             "embedding_model": "m",
             "missing": [{"shard": 1, "reason": "UNAVAILABLE"}],
+            "replicas": [{"shard": 0, "replica": 1, "applied_sequence": 41, "lag": 2}],
+            "tokens_reached": False,
         },
         "timing": {"total_ms": 3.5, "embed_ms": 2, "shards_ms": 1, "fuse_ms": 0.5},
     }
@@ -160,7 +163,45 @@ def test_search_sends_its_options_and_reads_the_answer(both: Both) -> None:
     assert best.links["page"] == "http://mesh/v/vid_1?t=12"
     assert best.more[0].chunk_id == "vid_1/00000/0000"
     assert (found.coverage.complete, found.coverage.missing[0].reason) == (False, "UNAVAILABLE")
+    assert found.coverage.replicas == (api.ReplicaCoverage(shard=0, replica=1, applied_sequence=41, lag=2),)
+    assert found.coverage.tokens_reached is False
     assert found.timing.total_ms == 3.5
+
+
+def test_search_filters_are_sent_as_the_gateway_names_them(both: Both) -> None:
+    answer = {"query": "x", "mode": "hybrid", "hits": [], "coverage": {}, "timing": {}}
+    _, gateway = both(
+        answering(answer),
+        "search",
+        "x",
+        collections=["talks"],
+        speakers=["Ada", "Bob"],
+        tags=["bread"],
+        uploaded_since=dt.date(2026, 11, 1),
+        uploaded_before=dt.datetime(2026, 12, 1, tzinfo=dt.UTC),
+        min_duration=0,
+        max_duration=90.5,
+        min_tokens=["ix1-3f-1"],
+        language=None,
+    )
+    assert gateway.requests[0].url.params.multi_items()[3:] == [
+        ("collection", "talks"),
+        ("speaker", "Ada"),
+        ("speaker", "Bob"),
+        ("tag", "bread"),
+        ("uploaded_since", "2026-11-01"),
+        ("uploaded_before", "2026-12-01T00:00:00+00:00"),
+        ("min_duration", "0"),
+        ("max_duration", "90.5"),
+        ("min_token", "ix1-3f-1"),
+    ]
+    with pytest.raises(TypeError, match="give a list"):
+        both(answering(answer), "search", "x", tags="bread")
+
+
+def test_a_video_carries_its_receipt(both: Both) -> None:
+    found, _ = both(answering({**video(), "index_token": "ix1-3f-1", "tags": ["a"]}), "get", "vid_1")
+    assert (found.index_token, found.tags) == ("ix1-3f-1", ("a",))
 
 
 @pytest.mark.parametrize(
