@@ -81,7 +81,14 @@ def shared_settings(base: list[Manifest]) -> dict[str, str]:
 
 
 def environment(base: list[Manifest], workload: str) -> dict[str, str]:
-    own = {entry["name"]: entry["value"] for entry in container(base, workload).get("env", [])}
+    """What a workload's container finds in its environment; what Kubernetes says of a pod, as of its first one."""
+    own: dict[str, str] = {}
+    for entry in container(base, workload).get("env", []):
+        if "valueFrom" in entry:
+            assert entry["valueFrom"] == {"fieldRef": {"fieldPath": "metadata.name"}}
+            own[entry["name"]] = f"{workload}-0"
+        else:  # $(NAME) stands for a variable that comes before it
+            own[entry["name"]] = re.sub(r"\$\((\w+)\)", lambda found: own[found[1]], entry["value"])
     return {**shared_settings(base), **own}
 
 
@@ -155,16 +162,11 @@ def test_each_service_object_leads_to_ports_that_exist(base: list[Manifest]) -> 
         assert {port["targetPort"] for port in item["spec"]["ports"]} <= named
 
 
-def test_the_gateway_names_every_indexer_pod_in_its_place(base: list[Manifest]) -> None:
-    gateway, indexer = environment(base, "gateway"), environment(base, "indexer")
-    shards = int(indexer["EARMARK_SHARDS"])
+def test_an_indexer_announces_the_name_that_leads_to_its_pod(base: list[Manifest]) -> None:
+    assert "EARMARK_SHARD_TARGETS" not in environment(base, "gateway"), "the gateway reads what indexers announce"
     item = workloads(base)["indexer"]
     port = settings_class("indexer").model_fields["grpc_port"].default
-    expected = {
-        f"s{pod % shards}r{pod // shards}=indexer-{pod}.{item['spec']['serviceName']}:{port}"
-        for pod in range(item["spec"]["replicas"])
-    }
-    assert set(gateway["EARMARK_SHARD_TARGETS"].split(",")) == expected
+    assert environment(base, "indexer")["EARMARK_ADVERTISE"] == f"indexer-0.{item['spec']['serviceName']}:{port}"
     headless = one(base, "Service", item["spec"]["serviceName"])["spec"]
     assert headless["clusterIP"] == "None"
     assert headless["publishNotReadyAddresses"] is True
