@@ -63,7 +63,7 @@ def test_no_video_comes_twice_and_none_that_was_there_all_the_time_is_passed_ove
 @settings(max_examples=30, deadline=None)
 @given(st.integers(0, 10**6), st.integers(20, 60))
 def test_beyond_what_is_remembered_the_same_holds_for_what_moves_little(seed: int, limit: int) -> None:
-    """Of 2000 videos 400 are remembered. Between two pages some come, some go, and the others move by up to 20 places."""
+    """Of 2000 videos 400 are remembered. Between two pages some come, some go, all move by up to 20 places."""
     rng = random.Random(seed)
     ranking = [f"v{number}" for number in range(2000)]
     throughout = set(ranking)

@@ -86,7 +86,7 @@ async def test_the_answer_is_the_same_whatever_the_number_of_shards(mode: str) -
         shards = [FakeShard(number) for number in range(count)]
         spread(shards, *(chunk(*each) for each in corpus(150)))
         mesh = await Mesh(*shards, depth=40).started()
-        answer = await mesh.searcher.search(query("why does bread rise over night", limit=10, mode=mode))
+        answer = await mesh.searcher.search(query("why does bread rise with crust", limit=10, mode=mode))
         assert answer.coverage.complete
         found.append([(hit.chunk_id, hit.score, hit.semantic, hit.keyword) for hit in answer.hits])
     assert found[0]
