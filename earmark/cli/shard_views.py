@@ -14,18 +14,20 @@ from earmark.client.index import IndexStatus, MovePlan, Replica
 
 
 def shards_table(index: IndexStatus) -> Table:
-    """One row a replica."""
-    table = _table("Shard", "Slots", "Replica", "State", "Chunks", "Parts", "Lag", "Memory", "Address", "Trouble")
+    """One row a replica. Where it listens is in the JSON: addresses make rows wrap."""
+    table = _table("Shard", "Slots", "Replica", "State", "Chunks", "Parts", "Lag", "Memory", "Trouble")
     for column in (1, 4, 5, 6, 7):
         table.columns[column].justify = "right"
-    table.columns[9].overflow = "fold"
+    table.columns[8].overflow = "fold"
+    for heading in table.columns[:8]:
+        heading.no_wrap = True
     for shard in index.shards:
         slots = str(len(shard.slots))
         if not shard.replicas:
-            table.add_row(str(shard.shard), slots, "-", state("none"), *["-"] * 5, "no indexer has announced itself")
+            table.add_row(str(shard.shard), slots, "-", state("none"), *["-"] * 4, "no indexer has announced itself")
         for number, replica in enumerate(shard.replicas):
             first = (str(shard.shard), slots) if number == 0 else ("", "")
-            table.add_row(*first, replica.name, _state(replica), *_figures(replica), replica.target, _trouble(replica))
+            table.add_row(*first, replica.name, _state(replica), *_figures(replica), _trouble(replica))
     return table
 
 

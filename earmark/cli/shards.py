@@ -39,7 +39,7 @@ def status(as_json: common.AsJson = False, url: common.Url = None, data_dir: com
         return
     common.out.print(shards_table(index))
     if index.settled:
-        common.out.print(f"{index.shards_total} shards, slot table {index.version}; nothing is on the move.")
+        common.out.print(f"{_shards(index.shards_total)}, slot table {index.version}; nothing is on the move.")
         return
     common.out.print(progress_line(index))
     if index.moves:
@@ -182,7 +182,7 @@ def _carry_out(client: Client, planned: MovePlan, command: str, *, detach: bool,
             raise typer.Exit(EXIT_INTERRUPTED) from None
         if not as_json:
             common.out.print(
-                f"[green]✓[/] {index.shards_total} shards, every slot in its place, after"
+                f"[green]✓[/] {_shards(index.shards_total)}, every slot in its place, after"
                 f" {seconds(time.monotonic() - begun)}."
             )
     elif not as_json:
@@ -231,6 +231,10 @@ class _Nothing:
 
     def update(self, line: str) -> None:
         """Does nothing."""
+
+
+def _shards(count: int) -> str:
+    return f"{count} shard" if count == 1 else f"{count} shards"
 
 
 def _say_plan(planned: MovePlan) -> None:

@@ -80,11 +80,10 @@ class Overview:
 
     @property
     def slots_left(self) -> int:
-        """Slots that are not at their goal, or still leave their old shard."""
-        moving = {move.slot for move in self.table.moves}
+        """Slots that another shard is to answer for."""
         if self.goal is None:
-            return len(moving)
-        return len(moving | {move.slot for move in slot_plan.moves(self.table.owners, self.goal.owners)})
+            return sum(move.phase is MovePhase.COPYING for move in self.table.moves)
+        return len(slot_plan.moves(self.table.owners, self.goal.owners))
 
 
 @dataclass(frozen=True, slots=True)

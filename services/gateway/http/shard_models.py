@@ -95,6 +95,7 @@ class SlotGoal(_Shape):
     slots_total: int
     """Slots that had to move when it was set."""
     slots_left: int
+    """Slots that another shard is still to answer for. Those that drain are not counted: they are in their place."""
     waiting: list[str]
     """Why moves do not begin."""
 
