@@ -17,15 +17,14 @@ MAX_PROMPT_CHARS = 600
 """Of a prompt, and of the hotwords: what a recognizer is shown before each window has room for about as much."""
 _LANGUAGE = re.compile(r"[a-z]{2,3}")
 _COLLECTION = re.compile(rf"[A-Za-z0-9._-]{{1,{MAX_COLLECTION_CHARS}}}")
-_UNSHOWN = {"Cc", "Cs", "Zl", "Zp"}
+_UNSHOWN = re.compile("[\\x00-\\x1f\\x7f-\\x9f\\u2028\\u2029\\ud800-\\udfff]")
+"""Unicode's categories Cc, Cs, Zl and Zp: a class of characters is ten times as fast as asking for each category."""
 _SHOWN_CHARS = 80
 
 
 def one_line(text: str) -> str:
     """Makes one line of a text: NFC, no control characters, single spaces."""
-    composed = unicodedata.normalize("NFC", text)
-    kept = "".join(" " if unicodedata.category(char) in _UNSHOWN else char for char in composed)
-    return " ".join(kept.split())
+    return " ".join(_UNSHOWN.sub(" ", unicodedata.normalize("NFC", text)).split())
 
 
 def checked_title(text: str) -> str:
@@ -81,7 +80,7 @@ def checked_tags(given: Sequence[str]) -> tuple[str, ...]:
             raise InvalidArgument(
                 f"the tag {_shown(tag)} has {len(tag)} characters, at most {MAX_TAG_CHARS} are allowed", field="tags"
             )
-        if any(unicodedata.category(char) in _UNSHOWN for char in tag):
+        if _UNSHOWN.search(tag):
             raise InvalidArgument(
                 f"the tag {_shown(tag)} has a line break or another control character in it; leave it out",
                 field="tags",

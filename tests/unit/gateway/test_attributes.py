@@ -1,9 +1,12 @@
 """Titles, collections and tags as people type them."""
 
+import sys
+import unicodedata
+
 import pytest
 
 from services.common.errors import InvalidArgument
-from services.gateway.attributes import checked_collection, checked_tags, checked_title
+from services.gateway.attributes import checked_collection, checked_tags, checked_title, one_line
 
 
 def test_a_title_is_one_line() -> None:
@@ -53,3 +56,14 @@ def test_wrong_tags(tags: list[str], message: str) -> None:
     with pytest.raises(InvalidArgument, match=message) as refused:
         checked_tags(tags)
     assert refused.value.field == "tags"
+
+
+def test_what_cannot_be_shown_is_of_these_categories_and_no_others() -> None:
+    unshown = {"Cc", "Cs", "Zl", "Zp"}
+    kept = [char for char in map(chr, range(sys.maxunicode + 1)) if not char.isspace() or char == " "]
+    wrong = [
+        char
+        for char in kept
+        if (one_line(f"a{char}b") == "a b") != (unicodedata.category(char) in unshown or char == " ")
+    ]
+    assert wrong == []

@@ -11,6 +11,7 @@ from dataclasses import replace
 import pytest
 
 from services.common.errors import DeadlineExceeded, InvalidArgument, MediaTooLarge, Overloaded, Unavailable
+from services.common.speech import SpeechOptions
 from services.common.videos.model import Metadata, Source, Video, VideoStatus
 from services.gateway.attributes import title_from
 from services.gateway.uploads import BLOCK_BYTES, Details, Uploads, clean_content_type, clean_filename
@@ -57,6 +58,7 @@ class Videos:
         source: Source | None = None,
         collection: str = "",
         tags: Sequence[str] = (),
+        speech: SpeechOptions | None = None,
     ) -> Video:
         if self.error is not None:
             raise self.error
