@@ -126,13 +126,11 @@ class IvfFinder:
     def _find_counted(self, queries: Vectors, k: int, rows: Rows) -> list[Found]:
         """Probes lists that hold rows which may be found, and as many as hold enough of them.
 
-        A filter by video or collection leaves most lists empty. Probing only the others finds in the few as it would
-        find in an index of just those rows.
+        A filter by video or collection leaves most lists empty: the nearest of the others are probed in their place.
         """
         counts = self._count(rows)
         lists = np.flatnonzero(counts)
-        share = rows.count / int(self._sizes[lists].sum())
-        breadth, candidates = self._effort.at(k / share)
+        breadth, candidates = self._effort.at(k * len(self._vectors) / rows.count)
         wanted = min(rows.count, self._wanted(k, candidates))
         chosen, near = [], []
         for query in queries:
