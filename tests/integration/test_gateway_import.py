@@ -1,6 +1,7 @@
 """Imports on a whole gateway, on real NATS, MongoDB protocol and object store."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -21,6 +22,7 @@ from tests.support.mesh import common_settings
 from tests.support.waiting import eventually
 
 LIMIT = 200_000
+JSON = {"Content-Type": "application/json; charset=utf-8"}
 
 
 @pytest.fixture
@@ -171,9 +173,18 @@ async def test_an_import_is_deleted_like_any_video(mesh: Gateway) -> None:
 async def test_a_wrong_import_is_refused_and_leaves_nothing(
     mesh: Gateway, body: bytes, status: int, field: str
 ) -> None:
-    response = await mesh.http.post("/videos/import", content=body)
+    response = await mesh.http.post("/videos/import", content=body, headers=JSON)
     assert response.status_code == status, response.text
     assert response.json()["error"]["details"][1]["field"] == field
+    await nothing_is_left(mesh)
+
+
+@pytest.mark.parametrize("kind", ["text/plain", "application/x-www-form-urlencoded", ""])
+async def test_a_body_that_a_page_of_another_site_could_send_is_refused(mesh: Gateway, kind: str) -> None:
+    headers = {"Content-Type": kind} if kind else {}
+    response = await mesh.http.post("/videos/import", content=json.dumps(talk()).encode(), headers=headers)
+    assert response.status_code == 400, response.text
+    assert response.json()["error"]["details"][1]["field"] == "content-type"
     await nothing_is_left(mesh)
 
 
@@ -183,7 +194,7 @@ async def test_a_body_over_the_limit_without_announced_size_is_refused(mesh: Gat
             yield b" " * 10_000
 
     try:
-        response = await mesh.http.post("/videos/import", content=body())
+        response = await mesh.http.post("/videos/import", content=body(), headers=JSON)
     except httpx.WriteError:  # the answer came while the client still wrote; what counts is what is left
         pass
     else:

@@ -7,6 +7,7 @@ from typing import Any
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
+from services.common.errors import InvalidArgument
 from services.gateway import views
 from services.gateway.http import models
 from services.gateway.http.respond import json
@@ -81,6 +82,9 @@ def router(*, imports: Imports) -> APIRouter:
     )
     async def import_video(request: Request) -> Response:
         """Creates a video without media from a transcript that exists already; it is embedded behind the answer."""
+        kind = request.headers.get("content-type", "").split(";", 1)[0].strip().lower()
+        if kind != "application/json":  # a page of another site cannot send this one
+            raise InvalidArgument("send it as JSON, with Content-Type: application/json", field="content-type")
         if (announced := request.headers.get("content-length", "")).isdigit():
             imports.check_size(int(announced))
         imported = await imports.from_stream(request.stream())
