@@ -8,6 +8,7 @@ from typing import Protocol
 from services.common.speech import SpeechOptions
 from services.common.transcript import Segment
 from services.transcriber.pcm import Samples
+from services.transcriber.voice import Voice
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,12 +76,13 @@ class Recognizer(Protocol):
         """Where it computes: `cpu`, `cuda`, or a word for elsewhere."""
         ...
 
-    def recognize(self, samples: Samples, instructions: Instructions) -> Recognition:
+    def recognize(self, samples: Samples, instructions: Instructions, voice: Voice | None = None) -> Recognition:
         """Recognizes the speech in `samples`; no speech gives no segments.
 
         Args:
             samples: Shape (samples,), float32 in [-1, 1], 16 kHz mono.
             instructions: What is known of it.
+            voice: Its voice activity (`VoiceActivity.of_whole`), where the caller has looked already.
 
         Raises:
             RuntimeError: The recognizer is in an unknown state, and must not be asked again.

@@ -15,6 +15,7 @@ import numpy as np
 from services.common.transcript import Segment, Word
 from services.transcriber.pcm import SAMPLE_RATE, Samples
 from services.transcriber.recognizer import Instructions, Recognition
+from services.transcriber.voice import Voice
 
 VOCABULARY = (
     "amber",
@@ -84,7 +85,12 @@ class ScriptedRecognizer:
         """Always `cpu`."""
         return "cpu"
 
-    def recognize(self, samples: Samples, instructions: Instructions) -> Recognition:
+    def recognize(
+        self,
+        samples: Samples,
+        instructions: Instructions,
+        voice: Voice | None = None,  # noqa: ARG002  # it goes by loudness
+    ) -> Recognition:
         """See `Recognizer`."""
         self._perhaps_misbehave(len(samples) / SAMPLE_RATE)
         threading.Event().wait(self._pause)

@@ -10,6 +10,7 @@ import numpy as np
 from faster_whisper import WhisperModel
 
 from services.transcriber.languages import LanguageListener, Ranking
+from services.transcriber.pcm import Samples
 
 _WINDOWS_AHEAD: Final = 4
 _PROMPT_TOKENS: Final = 160
@@ -47,15 +48,22 @@ class SteadyWhisper(WhisperModel):  # type: ignore[misc]  # the library ships no
             previous_tokens = tokenizer.encode(" " + self.told)[-_PROMPT_TOKENS:]
         return super().get_prompt(tokenizer, previous_tokens, *args, **kwargs)
 
+    def language_of(self, samples: Samples) -> tuple[str, float]:
+        """Gives the language of up to 30 s of audio by itself, and its probability."""
+        return self._ranked(super().encode(self._window(self.feature_extractor(samples), 0)))[0]
+
     def _ranked(self, encoded: Any) -> Ranking:
         return [(token[2:-2], float(p)) for token, p in self.model.detect_language(encoded)[0]]
 
     def _ahead(self) -> Iterator[Ranking]:
         frames = self.feature_extractor.nb_max_frames
         for start in range(frames, min(self.features.shape[-1] - 1, frames * (_WINDOWS_AHEAD + 1)), frames):
-            window = self.features[:, start : start + frames]
-            padded = np.pad(window, ((0, 0), (0, frames - window.shape[1])))
-            yield self._ranked(super().encode(padded))
+            yield self._ranked(super().encode(self._window(self.features, start)))
+
+    def _window(self, features: Any, start: int) -> Any:
+        frames = self.feature_extractor.nb_max_frames
+        window = features[:, start : start + frames]
+        return np.pad(window, ((0, 0), (0, frames - window.shape[1])))
 
     def generate_with_fallback(self, encoder_output: Any, prompt: Any, tokenizer: Any, options: Any) -> Any:
         """Does a window again that fails Whisper's own checks, with a wider beam and without repetition."""

@@ -20,6 +20,9 @@ SPEECH: Final = 0.5
 SILENCE: Final = 0.35
 """A frame below this probability is silence (Silero's `neg_threshold`)."""
 
+Voice = npt.NDArray[np.float32]
+"""Probability of speech of each frame, shape (frames,), in [0, 1]."""
+
 _CONTEXT = 64
 _BLOCK = FRAME * 1024
 _INAUDIBLE = 1e-4

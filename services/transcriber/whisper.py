@@ -2,20 +2,40 @@
 
 from __future__ import annotations
 
+import math
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final, Literal
 
+import numpy as np
+
 from services.common.speech import SpeechOptions
 from services.common.transcript import Segment, Word
-from services.transcriber.languages import LanguageListener
-from services.transcriber.pcm import Samples
+from services.transcriber.languages import LANGUAGE_CLEAR, LanguageListener
+from services.transcriber.pcm import SAMPLE_RATE, Samples
 from services.transcriber.recognizer import Instructions, NotAvailable, Recognition
+from services.transcriber.voice import FRAME_SECONDS, SPEECH, Voice, VoiceActivity
 
 _GAP_SECONDS: Final = 1.5
 """Between words further apart than this a segment is split: Whisper, which does not hear the silence that voice
 activity detection took out, joins what was said before and after it."""
+_WINDOW_SECONDS: Final = 30.0
+_MARGIN_SECONDS: Final = 0.2
+_AROUND_SECONDS: Final = 0.4
+_JOINT_SECONDS: Final = 0.8
+_LEAST_MISSING_SECONDS: Final = 1.2
+"""Speech shorter than this that has no text is mostly no words: a laugh, a breath, a voice in the music."""
+_RECOVERIES: Final = 6
+"""Stretches gone over again in any slice, beside one for each window of it; more would double the work on babble."""
+_FRUITLESS: Final = 3
+"""After this many in a row without a word that is believed, what is left is taken for voices that say none."""
+_RECOVERED_SURE: Final = 0.5
+"""Mean probability of its words from which a text is believed that was not found at first."""
+_SHORTEST_DECIDED_SECONDS: Final = 2.0
+_NO_WORSE: Final = 0.05
 _VAD: Final = {"min_silence_duration_ms": 2000, "speech_pad_ms": 400, "min_speech_duration_ms": 128}
 """The library's own silence and padding: closer ones (500 and 200 ms) were no faster and no better in words right, and
 lost the first word after noise."""
@@ -47,7 +67,9 @@ class WhisperRecognizer:
     * Text is not carried from window to window: one loop would spread through the rest.
     * A window that fails Whisper's own checks is done again with a wider beam and without repetition. The library
       would draw random samples instead, up to five times: slower on noise, and different after each restart.
-    * The language is listened for in every window of 30 s, on what the encoder gave for it anyway.
+    * The language is listened for in every window of 30 s, on what the encoder gave for it anyway; where it changes,
+      segment by segment.
+    * Speech that no segment covers is gone over again: a window in one language may leave the rest of it out.
 
     Raises:
         NotAvailable: There is no such model, or it does not work with these options.
@@ -68,21 +90,41 @@ class WhisperRecognizer:
         """`cpu` or `cuda`."""
         return str(self._model.model.device)
 
-    def recognize(self, samples: Samples, instructions: Instructions) -> Recognition:
+    def recognize(self, samples: Samples, instructions: Instructions, voice: Voice | None = None) -> Recognition:
         """See `Recognizer`."""
-        model, options = self._model, instructions.options
-        multilingual = model.model.is_multilingual
-        known = set(model.supported_languages) if multilingual else {"en"}
-        language = options.language if multilingual else "en"
-        hint = instructions.hint
-        listener = LanguageListener(language if language in known else "", hint if hint in known else "")
-        model.listener = listener
-        model.told = _told(options)
+        options = instructions.options
+        multilingual = bool(self._model.model.is_multilingual)
+        known = set(self._model.supported_languages) if multilingual else {"en"}
+        given = options.language if multilingual else "en"
+        language = given if given in known else ""
         # English-only models cannot translate, and need not.
         translate = options.task == "translate" and multilingual
-        found, _ = model.transcribe(
+        self._model.told = _told(options)
+        listener = LanguageListener(language, instructions.hint if instructions.hint in known else "")
+        segments = self._windows(samples, listener, translate=translate)
+        if not language:
+            segments = self._decided_again(samples, segments, translate=translate)
+        if voice is None:
+            voice = VoiceActivity().of_whole(samples)
+        segments = self._recovered(samples, segments, voice, language=language, translate=translate)
+        if not segments:
+            return Recognition("", 0.0, [])
+        spoken: dict[str, float] = {}
+        for segment in segments:
+            spoken[segment.language] = round(spoken.get(segment.language, 0.0) + segment.end - segment.start, 3)
+        main, probability = listener.verdict()
+        if spoken.get(main, 0.0) < max(spoken.values()):
+            main = max(spoken, key=lambda code: spoken[code])
+        if translate:
+            main, segments = "en", [replace(segment, language="en") for segment in segments]
+        return Recognition(main, probability, segments, spoken)
+
+    def _windows(self, samples: Samples, listener: LanguageListener, *, translate: bool) -> list[Segment]:
+        """Recognizes window by window; each segment has the language its window was heard in."""
+        self._model.listener = listener
+        found, _ = self._model.transcribe(
             samples,
-            language=language if language in known else "en",  # only a first guess: the listener decides each window
+            language=listener.current or "en",  # only a first guess: the listener decides each window
             task="translate" if translate else "transcribe",
             beam_size=self._options.beam,
             temperature=[0.0],
@@ -91,19 +133,103 @@ class WhisperRecognizer:
             vad_filter=True,
             vad_parameters=dict(_VAD),
         )
-        segments: list[Segment] = []
-        spoken: dict[str, float] = {}
-        for segment in found:
-            # The library gives a window's segments before it hears the next window.
-            heard = listener.current
-            for part in split_at_gaps(_segment(segment)):
-                if part.text:
-                    spoken[heard] = round(spoken.get(heard, 0.0) + part.end - part.start, 3)
-                    segments.append(replace(part, language="en" if translate else heard))
-        if not segments:
-            return Recognition("", 0.0, [])
-        main, probability = listener.verdict()
-        return Recognition("en" if translate else main, probability, segments, spoken)
+        # The library gives a window's segments before it hears the next window.
+        return [
+            replace(part, language=listener.current)
+            for segment in found
+            for part in split_at_gaps(_segment(segment))
+            if part.text
+        ]
+
+    def _decided_again(self, samples: Samples, segments: list[Segment], *, translate: bool) -> list[Segment]:
+        """Where the language changes, listens to each segment by itself: a window has one language, speech may not."""
+        edges = [b.start for a, b in pairwise(segments) if a.language != b.language]
+        decided: list[Segment] = []
+        for segment in segments:
+            near = any(abs(edge - segment.start) < _WINDOW_SECONDS for edge in edges)
+            if not near or segment.end - segment.start < _SHORTEST_DECIDED_SECONDS:
+                decided.append(segment)
+                continue
+            start = max(0.0, segment.start - _MARGIN_SECONDS)
+            piece = samples[_sample(start) : _sample(segment.end + _MARGIN_SECONDS)]
+            language, probability = self._model.language_of(piece)
+            if language == segment.language or probability < LANGUAGE_CLEAR:
+                decided.append(segment)
+                continue
+            again = self._windows(piece, LanguageListener(language, ""), translate=translate)
+            if again and _sure(again) >= _sure([segment]) - _NO_WORSE:
+                decided += [_moved(part, start) for part in again]
+            else:
+                decided.append(segment)
+        return decided
+
+    def _recovered(
+        self, samples: Samples, segments: list[Segment], voice: Voice, *, language: str, translate: bool
+    ) -> list[Segment]:
+        """Goes over speech again that no segment covers: a window may end with its first language, or skip a voice."""
+        tried: set[tuple[float, float]] = set()
+        left = _RECOVERIES + int(len(samples) / SAMPLE_RATE / _WINDOW_SECONDS)
+        fruitless = 0
+        while left and fruitless < _FRUITLESS:
+            stretch = next((one for one in uncovered(voice, segments) if one not in tried), None)
+            if stretch is None:
+                break
+            tried.add(stretch)
+            left -= 1
+            start, end = stretch
+            before = [segment.language for segment in segments if segment.end <= start]
+            listener = LanguageListener(language, before[-1] if before else "")
+            heard = self._windows(samples[_sample(start) : _sample(end)], listener, translate=translate)
+            found = [_moved(part, start) for part in heard if _sure([part]) >= _RECOVERED_SURE]
+            fruitless = 0 if found else fruitless + 1
+            segments = sorted(segments + found, key=lambda segment: segment.start)
+        return segments
+
+
+def uncovered(voice: Voice, segments: Sequence[Segment]) -> list[tuple[float, float]]:
+    """Gives the stretches (start and end, seconds) of clear speech that no segment covers, cut at pauses.
+
+    Args:
+        voice: Probability of speech of each frame, shape (frames,).
+        segments: What was recognized.
+    """
+    speech = voice >= SPEECH
+    for segment in segments:
+        first = max(0, int((segment.start - _MARGIN_SECONDS) / FRAME_SECONDS))
+        speech[first : math.ceil((segment.end + _MARGIN_SECONDS) / FRAME_SECONDS)] = False
+    frames = np.flatnonzero(speech)
+    if not len(frames):
+        return []
+    joint = round(_JOINT_SECONDS / FRAME_SECONDS)
+    stretches = []
+    for run in np.split(frames, np.flatnonzero(np.diff(frames) > joint) + 1):
+        if len(run) * FRAME_SECONDS < _LEAST_MISSING_SECONDS:
+            continue
+        # It reaches a little around, but not into what has been written.
+        start, end = float(run[0]) * FRAME_SECONDS, float(run[-1] + 1) * FRAME_SECONDS
+        before = max((segment.end for segment in segments if segment.end <= start), default=0.0)
+        after = min((segment.start for segment in segments if segment.start >= end), default=math.inf)
+        stretches.append((round(max(start - _AROUND_SECONDS, before), 3), round(min(end + _AROUND_SECONDS, after), 3)))
+    return stretches
+
+
+def _sure(segments: Sequence[Segment]) -> float:
+    """Gives the mean probability of the words, 0 where there are none."""
+    probabilities = [word.probability for segment in segments for word in segment.words]
+    return float(np.mean(probabilities)) if probabilities else 0.0
+
+
+def _moved(segment: Segment, seconds: float) -> Segment:
+    return replace(
+        segment,
+        start=segment.start + seconds,
+        end=segment.end + seconds,
+        words=[replace(word, start=word.start + seconds, end=word.end + seconds) for word in segment.words],
+    )
+
+
+def _sample(seconds: float) -> int:
+    return max(0, round(seconds * SAMPLE_RATE))
 
 
 def _told(options: SpeechOptions) -> str:

@@ -92,12 +92,11 @@ def main() -> int:
         try:
             samples = read_flac(Path(request["audio"]))
             options = SpeechOptions(**request["options"])
-            recognition = recognizer.recognize(samples, Instructions(options=options, hint=request["hint"]))
-            if recognition.segments:
-                told = f"{options.hotwords} {options.prompt}"
-                voice = VoiceActivity().of_whole(samples)
-                judgement = judged(recognition.segments, voice, seconds=len(samples) / SAMPLE_RATE, prompt=told)
-                recognition = replace(recognition, segments=judgement)
+            voice = VoiceActivity().of_whole(samples)
+            recognition = recognizer.recognize(samples, Instructions(options=options, hint=request["hint"]), voice)
+            told, seconds = f"{options.hotwords} {options.prompt}", len(samples) / SAMPLE_RATE
+            judgement = judged(recognition.segments, voice, seconds=seconds, prompt=told)
+            recognition = replace(recognition, segments=judgement)
         except MemoryError:
             # The heap may be in pieces: the next slice gets a fresh process.
             tell({"error": "out of memory"})

@@ -9,11 +9,14 @@ import numpy as np
 import pytest
 
 from earmark.local import models
+from services.common.speech import SpeechOptions
+from services.transcriber.honesty import judged
 from services.transcriber.media import MediaReader
 from services.transcriber.pcm import SAMPLE_RATE, Samples
 from services.transcriber.problems import MediaProblem
 from services.transcriber.recognizer import Instructions, NotAvailable, Recognition
 from services.transcriber.slicer import Slicer, SlicingLimits
+from services.transcriber.voice import VoiceActivity
 from services.transcriber.whisper import WhisperOptions, WhisperRecognizer
 from tests.unit.transcriber import recognizer_conformance as conformance
 
@@ -114,9 +117,73 @@ def test_no_text_where_nobody_speaks(base: WhisperRecognizer, shared_media: Path
 
 
 def test_two_languages_in_one_file_are_both_heard(base: WhisperRecognizer, shared_media: Path) -> None:
-    text = said(base.recognize(load(shared_media / "audio/multilingual_en_de.mp3"), Instructions()))
+    recognition = base.recognize(load(shared_media / "audio/multilingual_en_de.mp3"), Instructions())
+    text = said(recognition)
     assert "permission is hereby granted free of charge" in text
     assert "das recht die software zu verwenden" in text
+    assert set(recognition.spoken) == {"en", "de"}
+    # Also the sentence that stands in the window of the other language.
+    by_language = dict.fromkeys(recognition.spoken, "")
+    for segment in recognition.segments:
+        by_language[segment.language] += f" {plain(segment.text)}"
+    assert "substantial portions of the software" in by_language["en"]
+    assert "substantial" not in by_language["de"]
+
+
+def test_a_language_every_few_seconds_loses_no_speech(base: WhisperRecognizer, shared_media: Path) -> None:
+    """Whisper writes the first language of a window and leaves the others out."""
+    pause = np.zeros(SAMPLE_RATE, np.float32)
+    order = ("en", "de", "fr", "es", "ja")
+    pieces = [part for code in order for part in (load(shared_media / f"audio/leopard_{code}.wav"), pause)]
+    recognition = base.recognize(np.concatenate(pieces), Instructions())
+    assert set(recognition.spoken) == set(order)
+    for words in ("middle classes", "portal", "conservateur", "arenas"):
+        assert words in said(recognition)
+    starts = [segment.start for segment in recognition.segments]
+    assert starts == sorted(starts)
+
+
+def test_words_that_were_told_are_written_as_told(base: WhisperRecognizer, shared_media: Path) -> None:
+    audio = load(shared_media / "audio/hotwords.mp3")
+    assert "comfyui" not in said(base.recognize(audio, Instructions()))
+    for options in (SpeechOptions(hotwords="ComfyUI"), SpeechOptions(prompt="A talk about ComfyUI.")):
+        assert "comfyui" in said(base.recognize(audio, Instructions(options=options)))
+
+
+def test_german_in_english(base: WhisperRecognizer, shared_media: Path) -> None:
+    audio = load(shared_media / "audio/leopard_de.wav")
+    recognition = base.recognize(audio, Instructions(options=SpeechOptions(task="translate")))
+    assert "portal" in said(recognition)
+    assert "the" in said(recognition).split()
+    assert recognition.language == "en"
+    assert set(recognition.spoken) == {"de"}
+
+
+def test_no_text_for_music_and_hum(base: WhisperRecognizer) -> None:
+    """A melody with overtones and vibrato, chords, a hum, claps: all without a voice."""
+    time = np.arange(20 * SAMPLE_RATE) / SAMPLE_RATE
+    notes = 220 * 2 ** (np.array([0, 4, 7, 12, 7, 4, 5, 9]) / 12)
+    pitch = notes[(time * 2).astype(int) % len(notes)] * (1 + 0.006 * np.sin(2 * np.pi * 5 * time))
+    phase = 2 * np.pi * np.cumsum(pitch) / SAMPLE_RATE
+    decay = np.exp(-3 * (time * 2 % 1))
+    melody = decay * sum(np.sin(n * phase) / n for n in range(1, 7))
+    chord = sum(np.sin(2 * np.pi * f * time) for f in (130.8, 164.8, 196.0))
+    hum = np.sin(2 * np.pi * 50 * time) + 0.4 * np.sin(2 * np.pi * 150 * time)
+    claps = np.random.default_rng(0).normal(0, 1, len(time)) * np.exp(-40 * (time % 0.8))
+    for sound in (melody, melody + chord, hum, claps):
+        samples = (0.3 * sound / np.abs(sound).max()).astype(np.float32)
+        assert base.recognize(samples, Instructions()).segments == []
+
+
+@pytest.mark.parametrize("name", ["audio/jfk.flac", "audio/asterisk_en_demo-congrats.wav", "audio/leopard_ja.wav"])
+def test_what_was_said_is_not_suspect(base: WhisperRecognizer, shared_media: Path, name: str) -> None:
+    samples = load(shared_media / name)
+    found = base.recognize(samples, Instructions()).segments
+    voice = VoiceActivity().of_whole(samples)
+    segments = judged(found, voice, seconds=len(samples) / SAMPLE_RATE)
+    assert segments
+    assert not any(segment.suspect for segment in segments)
+    assert all((segment.confidence or 0) > 0.5 and (segment.speech_share or 0) > 0.5 for segment in segments)
 
 
 def test_a_word_after_a_long_pause_has_its_own_time(base: WhisperRecognizer, shared_media: Path) -> None:

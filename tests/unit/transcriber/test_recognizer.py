@@ -10,7 +10,8 @@ from services.common.transcript import Segment, Word
 from services.transcriber.languages import LanguageListener
 from services.transcriber.recognizer import Instructions, Recognition
 from services.transcriber.scripted import ScriptedRecognizer
-from services.transcriber.whisper import _model_name, split_at_gaps
+from services.transcriber.voice import FRAME_SECONDS
+from services.transcriber.whisper import _model_name, split_at_gaps, uncovered
 from tests.unit.transcriber import recognizer_conformance as conformance
 
 
@@ -107,3 +108,24 @@ def test_an_unclear_first_window_is_decided_by_the_next_clear_one_and_not_by_oth
 )
 def test_models_have_names_for_people(model: str, name: str) -> None:
     assert _model_name(model) == name
+
+
+def voiced(*spans: tuple[float, float]) -> np.ndarray[tuple[int], np.dtype[np.float32]]:
+    voice = np.zeros(round(60 / FRAME_SECONDS), np.float32)
+    for start, end in spans:
+        voice[round(start / FRAME_SECONDS) : round(end / FRAME_SECONDS)] = 0.9
+    return voice
+
+
+def test_speech_that_no_segment_covers_is_found_and_cut_at_pauses() -> None:
+    written = [segment((10, 12, "One"), (12, 14, " two."))]
+    assert uncovered(voiced((10, 14)), written) == []
+    assert uncovered(voiced((9.9, 14.1)), written) == []
+    [missing] = uncovered(voiced((10, 14), (16, 20)), written)
+    assert missing == pytest.approx((15.6, 20.4), abs=0.05)
+    assert len(uncovered(voiced((10, 14), (16, 20), (22, 25)), written)) == 2
+    # A laugh is no sentence, and what is written is not written again.
+    assert uncovered(voiced((10, 14), (20, 20.8)), written) == []
+    [right_behind] = uncovered(voiced((10, 18)), written)
+    assert right_behind[0] == pytest.approx(14, abs=0.25)
+    assert uncovered(voiced(), []) == []
