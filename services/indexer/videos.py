@@ -133,11 +133,6 @@ class VideoTable:
         mask[NOBODY] = False
         return mask
 
-    def rows(self) -> list[tuple[str, str, str, tuple[str, ...], float, float | None]]:
-        """Gives every video with what is true of it, to be stored."""
-        described = ((video_id, self._infos[number]) for video_id, number in self._numbers.items())
-        return [(v, i.title, i.collection, i.tags, i.uploaded_at, i.duration) for v, i in described]
-
     def _set(self, number: int, info: VideoInfo) -> None:
         before = self._infos[number]
         for tag in before.tags:
