@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -46,11 +47,13 @@ def main() -> None:
         build_seconds=arguments.build_seconds,
         recall=arguments.recall,
         threads=arguments.threads,
+        memory_gib=arguments.memory_gib,
         pythons=dict.fromkeys(names, arguments.peers_python.absolute()),
         folder=folder,
     )
     before, busy = machine.describe(), machine.load_per_core()
     begun = time.monotonic()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ended from outside: print what there is
     try:
         results = measures.run(names, found, plan)
     finally:
@@ -85,6 +88,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--turn-seconds", type=float, default=2)
     parser.add_argument("--build-seconds", type=float, default=900)
     parser.add_argument("--recall", type=float, default=0.98)
+    parser.add_argument("--memory-gib", type=float, default=8, help="an engine that takes more is given up")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--cache", type=Path, default=texts.DEFAULT_CACHE)
     parser.add_argument("--peers-python", type=Path, default=PEERS_PYTHON)

@@ -32,6 +32,7 @@ class Plan:
         build_seconds: after which an engine is given up.
         recall: that every engine is tuned to, the least effort that reaches it.
         threads: of every engine.
+        memory_gib: an engine that takes more is given up.
         pythons: the interpreter for each engine.
         folder: for the engines' files.
     """
@@ -42,6 +43,7 @@ class Plan:
     build_seconds: float
     recall: float
     threads: int
+    memory_gib: float
     pythons: dict[str, Path]
     folder: Path
 
@@ -57,7 +59,10 @@ class Result:
 
 
 def run(names: Sequence[str], data: Dataset, plan: Plan) -> list[Result]:
-    """Builds one engine after the other, then opens all and lets them take turns."""
+    """Builds one engine after the other, then opens all and lets them take turns.
+
+    Interrupted, it gives what was measured until then.
+    """
     results = {name: Result(name) for name in names}
     opened: dict[str, Process] = {}
     try:
@@ -75,6 +80,10 @@ def run(names: Sequence[str], data: Dataset, plan: Plan) -> list[Result]:
         for name, process in opened.items():
             _finish(results[name], process, data, plan)
             _say(name, results[name].numbers | results[name].missing)
+    except KeyboardInterrupt:
+        for result in results.values():
+            _summarize(result, data)
+            result.missing["more"] = "interrupted"
     finally:
         for process in opened.values():
             process.close()
@@ -99,7 +108,14 @@ def _build(result: Result, data: Dataset, plan: Plan) -> None:
 
 def _start(result: Result, data: Dataset, plan: Plan) -> Process:
     folder = plan.folder / result.name.replace(" ", "-").replace(",", "-")
-    return Process(result.name, plan.pythons[result.name], folder, data.folder, plan.threads)
+    return Process(
+        result.name,
+        python=plan.pythons[result.name],
+        folder=folder,
+        data=data.folder,
+        threads=plan.threads,
+        memory_gib=plan.memory_gib,
+    )
 
 
 def _open(result: Result, data: Dataset, plan: Plan) -> dict[str, Process]:
@@ -147,9 +163,7 @@ def _turn(result: Result, process: Process, what: str, order: dict[str, Any], pl
 
 def _finish(result: Result, process: Process, data: Dataset, plan: Plan) -> None:
     """Numbers from the turns; then what changes the index."""
-    for what, turns in result.turns.items():
-        if what not in result.missing:
-            result.numbers |= {f"{what} {name}": value for name, value in _summary(turns, data).items()}
+    _summarize(result, data)
 
     def add() -> None:
         answer = process.order("add", 600, rows=EXTRA, size=ADD_BLOCK, budget=5 * plan.turn_seconds)
@@ -165,6 +179,12 @@ def _finish(result: Result, process: Process, data: Dataset, plan: Plan) -> None
 
     _attempt(result, "adds/s", add)
     _attempt(result, "delete ms", delete)
+
+
+def _summarize(result: Result, data: Dataset) -> None:
+    for what, turns in result.turns.items():
+        if what not in result.missing:
+            result.numbers |= {f"{what} {name}": value for name, value in _summary(turns, data).items()}
 
 
 def _summary(turns: list[dict[str, Any]], data: Dataset) -> dict[str, float]:

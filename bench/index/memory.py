@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -55,9 +56,15 @@ def _family(pid: int) -> list[int]:
 
 
 class Peak:
-    """Watches from a thread; a context manager whose `bytes` is the most that was resident."""
+    """Watches from a thread; a context manager whose `bytes` is the most that was resident.
 
-    def __init__(self) -> None:
+    Args:
+        limit: bytes.
+        beyond: called, in the thread, when there is more than that.
+    """
+
+    def __init__(self, limit: int, beyond: Callable[[], None]) -> None:
+        self._limit, self._beyond = limit, beyond
         self.bytes = 0
         self._done = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
@@ -73,5 +80,7 @@ class Peak:
     def _watch(self) -> None:
         while True:
             self.bytes = max(self.bytes, Memory.now().resident)
+            if self.bytes > self._limit:
+                self._beyond()
             if self._done.wait(SAMPLE_SECONDS):
                 return

@@ -32,15 +32,16 @@ class Process:
         folder: for the engine's files.
         data: of the data set.
         threads: for whatever the engine computes in parallel.
+        memory_gib: more, and the engine is given up before it takes the machine down.
     """
 
-    def __init__(self, name: str, python: Path, folder: Path, data: Path, threads: int) -> None:
+    def __init__(self, name: str, *, python: Path, folder: Path, data: Path, threads: int, memory_gib: float) -> None:
         self.name = name
         folder.mkdir(parents=True, exist_ok=True)
         counts = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "RAYON_NUM_THREADS"), str(threads))
         command = [str(python), "-m", "bench.index.worker", "--engine", name, "--folder", str(folder.resolve())]
         self._process = subprocess.Popen(
-            [*command, "--data", str(data.resolve()), "--threads", str(threads)],
+            [*command, "--data", str(data.resolve()), "--threads", str(threads), "--memory-gib", str(memory_gib)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=(folder / "stderr").open("ab"),

@@ -28,7 +28,8 @@ Answer = dict[str, Any]
 class Worker:
     """Carries out orders; each public method is one."""
 
-    def __init__(self, name: str, folder: Path, threads: int, data: Path) -> None:
+    def __init__(self, name: str, folder: Path, threads: int, data: Path, peak: Callable[[], Peak]) -> None:
+        self._peak = peak
         self._engine = engines.load(name, folder, threads)
         self._data = data
         self._queries: Vectors = np.load(data / "queries.npy")
@@ -38,7 +39,7 @@ class Worker:
         """Builds and saves; the seconds are of building until it can be searched."""
         self._before = Memory.now()
         begun = time.perf_counter()
-        with Peak() as peak:
+        with self._peak() as peak:
             self._engine.build(Corpus(self._data / "rows.npy"), room)
             seconds = time.perf_counter() - begun
             self._engine.save()
@@ -47,9 +48,10 @@ class Worker:
     def open(self) -> Answer:
         """Opens what was saved, until the first answer."""
         begun = time.perf_counter()
-        self._engine.open()
-        self._engine.search(self._queries[0], 10, None)
-        return {"seconds": time.perf_counter() - begun}
+        with self._peak():
+            self._engine.open()
+            self._engine.search(self._queries[0], 10, None)
+            return {"seconds": time.perf_counter() - begun}
 
     def efforts(self) -> Answer:
         return {"values": list(self._engine.efforts)}
@@ -110,6 +112,7 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, required=True)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--threads", type=int, required=True)
+    parser.add_argument("--memory-gib", type=float, required=True)
     arguments = parser.parse_args()
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # libraries print; only answers go back
@@ -117,8 +120,15 @@ def main() -> None:
     def reply(answer: Answer) -> None:
         print(json.dumps(answer), file=answers, flush=True)
 
+    def too_much() -> None:
+        reply({"error": f"> {arguments.memory_gib:g} GiB of memory"})
+        os._exit(1)  # from a thread, in the middle of a library's work: there is no gentler way
+
+    def peak() -> Peak:
+        return Peak(int(arguments.memory_gib * 2**30), too_much)
+
     try:
-        worker = Worker(arguments.engine, arguments.folder, arguments.threads, arguments.data)
+        worker = Worker(arguments.engine, arguments.folder, arguments.threads, arguments.data, peak)
     except ImportError as error:
         reply({"error": f"not installed: {error}"})
         return
