@@ -35,7 +35,7 @@ from services.embedder import chunker
 from services.embedder.loading import ModelLoader
 from services.embedder.model import EmbeddingModel, TextKind
 from services.gateway import highlight
-from services.gateway.ranking import Candidates, RankedHit, fuse
+from services.gateway.ranking import Candidates, RankedHit, Scores, fuse
 from services.gateway.search import SearchMode
 from services.gateway.settings import Settings as GatewaySettings
 from services.indexer.chunks import Batch, Chunk, PutChunks
@@ -197,7 +197,8 @@ class ShardedIndex:
                 for number, (shard, messages) in enumerate(zip(self._shards, self._messages, strict=True))
             ]
             words = highlight.Query(question.text, language=LANGUAGE)
-            return [moment(hit, words) for hit in fuse(Candidates(answers), semantic_floor=self._floor).hits[:10]]
+            fused = fuse(Candidates(map(Scores, answers)), semantic_floor=self._floor)
+            return [moment(fused.hit(chunk_id), words) for chunk_id in fused.chunk_ids[:10]]
 
         return search
 

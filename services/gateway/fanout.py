@@ -11,13 +11,14 @@ import time
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from prometheus_client import Counter
 
 from earmark.internal.v1 import shard_service_pb2 as pb
 from services.common.errors import EarmarkError, Unavailable
 from services.gateway.directory import Needs, Replica, ShardDirectory
-from services.gateway.ranking import Candidates, share
+from services.gateway.ranking import Candidates, Scores, share
 from services.gateway.routing import ANY, Asked, Freshness, Route, Routes
 
 _OBSERVED = 512
@@ -66,6 +67,11 @@ class ShardAnswers:
     """The hits of the responses."""
     shallow: bool
     """Whether a shard that may hold more of the best did not answer when it was asked again."""
+
+
+class _Answer(NamedTuple):
+    response: pb.SearchShardResponse
+    scores: Scores
 
 
 class HedgeDelay:
@@ -172,7 +178,7 @@ class Fanout:
         """Searches by one slot table."""
         least = fresh.min_sequences(route)
 
-        async def ask(shards: Sequence[Asked], k: int) -> dict[int, pb.SearchShardResponse | EarmarkError]:
+        async def ask(shards: Sequence[Asked], k: int) -> dict[int, _Answer | EarmarkError]:
             outcomes = await asyncio.gather(
                 *(self._ask(asked, _own(request, asked, k, least[asked.shard]), deadline) for asked in shards)
             )
@@ -198,9 +204,7 @@ class Fanout:
                 return _sorted_out(route, found, shallow=shallow)
         return answers
 
-    async def _ask(
-        self, asked: Asked, request: pb.SearchShardRequest, deadline: float
-    ) -> pb.SearchShardResponse | EarmarkError:
+    async def _ask(self, asked: Asked, request: pb.SearchShardRequest, deadline: float) -> _Answer | EarmarkError:
         """Gives the shard's answer, or why there is none."""
         needs = Needs(asked.mask, request.min_sequence)
         first = self._directory.pick(asked.shard, needs=needs)
@@ -209,10 +213,12 @@ class Fanout:
         self._hedge.asked()
         try:
             if len(self._directory.replicas(asked.shard)) == 1:
-                return await self._call(first, request, deadline)
-            return await self._call_hedged(first, request, needs, deadline)
+                response = await self._call(first, request, deadline)
+            else:
+                response = await self._call_hedged(first, request, needs, deadline)
         except EarmarkError as error:
             return error
+        return _Answer(response, Scores(response))
 
     async def _call(self, replica: Replica, request: pb.SearchShardRequest, deadline: float) -> pb.SearchShardResponse:
         started = time.monotonic()
@@ -293,10 +299,8 @@ def _refused(outcome: object) -> bool:
     return isinstance(outcome, EarmarkError) and outcome.reason == SLOTS_NOT_HELD
 
 
-def _sorted_out(
-    route: Route, found: dict[int, pb.SearchShardResponse | EarmarkError], *, shallow: bool
-) -> ShardAnswers:
-    responses: list[pb.SearchShardResponse] = []
+def _sorted_out(route: Route, found: dict[int, _Answer | EarmarkError], *, shallow: bool) -> ShardAnswers:
+    answers: list[_Answer] = []
     shards: list[int] = []
     missing: list[Missing] = []
     for asked in route.shards:
@@ -304,6 +308,7 @@ def _sorted_out(
         if isinstance(outcome, EarmarkError):
             missing.append(Missing(asked.shard, outcome.code, outcome))
         else:
-            responses.append(outcome)
+            answers.append(outcome)
             shards.append(asked.shard)
-    return ShardAnswers(route, responses, shards, missing, Candidates(responses), shallow)
+    candidates = Candidates(answer.scores for answer in answers)
+    return ShardAnswers(route, [answer.response for answer in answers], shards, missing, candidates, shallow)

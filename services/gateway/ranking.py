@@ -6,7 +6,7 @@ import math
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from operator import itemgetter
 from typing import Literal, NamedTuple
 
@@ -32,26 +32,25 @@ class LegScore(NamedTuple):
     """Position in the leg's list over all shards, from 1."""
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class RankedHit:
     """A chunk with its place in each leg."""
 
     chunk: pb.Chunk
-    score: float = 0.0
+    score: float
     """Fused score; comparable within one answer only."""
-    semantic: LegScore | None = None
-    keyword: LegScore | None = None
-    sentence_scores: Sequence[float] = ()
+    semantic: LegScore | None
+    keyword: LegScore | None
+    sentence_scores: Sequence[float]
     """Cosine of each of its sentences; empty where they were not asked for or are not known."""
 
 
-@dataclass(slots=True)
-class VideoHits:
-    """The moments of one video, best first."""
+class VideoMoments(NamedTuple):
+    """The moments of one video."""
 
     video_id: str
-    best: RankedHit
-    more: list[RankedHit] = field(default_factory=list)
+    chunk_ids: list[str]
+    """Best first."""
 
 
 _Score = Literal["semantic_score", "keyword_score"]
@@ -59,28 +58,46 @@ Placed = tuple[float, str, pb.ShardHit]
 """Negated score of a leg, id of the chunk, and the hit: sorted, the best comes first, equals by their ids."""
 
 
-class Candidates:
-    """The shards' hits, with their scores as plain numbers.
+class Scores:
+    """A shard's hits, with their scores as plain numbers.
 
-    Looking into a message costs more than comparing ten numbers: of every hit the scores are read, once, and more only
-    of those that are among the best.
+    Looking into a message costs more than comparing ten numbers: of every hit the scores are read, once, when an answer
+    arrives and the others are still awaited, and more only of those that are among the best.
 
     Args:
-        responses: Answers of the shards.
+        response: The shard's answer.
     """
 
-    def __init__(self, responses: Iterable[pb.SearchShardResponse]) -> None:
+    __slots__ = ("hits", "keyword", "semantic")
+
+    def __init__(self, response: pb.SearchShardResponse) -> None:
+        self.hits = list(response.hits)
+        self.semantic = [hit.semantic_score for hit in self.hits]
+        self.keyword = [hit.keyword_score for hit in self.hits]
+
+
+class Candidates:
+    """The hits of all shards.
+
+    Args:
+        answers: What each shard gave.
+    """
+
+    def __init__(self, answers: Iterable[Scores]) -> None:
         hits: list[pb.ShardHit] = []
-        ends = []
-        for response in responses:
-            hits.extend(response.hits)
-            ends.append(len(hits))
-        self._ends = ends
-        self.semantic = _Leg(hits, "semantic_score", [hit.semantic_score for hit in hits])
-        self.keyword = _Leg(hits, "keyword_score", [hit.keyword_score for hit in hits])
+        semantic: list[float] = []
+        keyword: list[float] = []
+        self._ends: list[int] = []
+        for scores in answers:
+            hits += scores.hits
+            semantic += scores.semantic
+            keyword += scores.keyword
+            self._ends.append(len(hits))
+        self.semantic = _Leg(hits, "semantic_score", semantic)
+        self.keyword = _Leg(hits, "keyword_score", keyword)
 
     def cut_short(self, *, asked: int, depth: int) -> list[int]:
-        """Says which of the responses may leave out one of the best `depth` of a leg, `asked` being asked for."""
+        """Says which of the answers may leave out one of the best `depth` of a leg, `asked` being asked for."""
         short: set[int] = set()
         for leg in (self.semantic, self.keyword):
             # Whatever a response left out is at most as good as the last that it gave.
@@ -134,13 +151,29 @@ class _Leg:
         return float(np.partition(self._scores, len(self._scores) - depth)[-depth])
 
 
-class Fused(NamedTuple):
-    """The merged answer."""
+@dataclass(frozen=True, slots=True)
+class Fused:
+    """The merged answer. Of a page that shows ten of a hundred hits, only those ten are made."""
 
-    hits: list[RankedHit]
+    chunk_ids: list[str]
     """Chunks found by a leg, by fused score, then semantic score, then id, so that the order is always the same."""
     cut_off: bool
     """Whether a leg found as many as were asked for, and may find more."""
+    _hits: dict[str, pb.ShardHit]
+    _scores: dict[str, float]
+    _semantic: dict[str, LegScore]
+    _keyword: dict[str, LegScore]
+
+    def hit(self, chunk_id: str) -> RankedHit:
+        """Gives one of the chunks with all that is known of it."""
+        hit = self._hits[chunk_id]
+        return RankedHit(
+            chunk=hit.chunk,
+            score=self._scores[chunk_id],
+            semantic=self._semantic.get(chunk_id),
+            keyword=self._keyword.get(chunk_id),
+            sentence_scores=hit.sentence_scores,
+        )
 
 
 def share(depth: int, shards: int) -> int:
@@ -175,36 +208,39 @@ def fuse(
     """
     semantic, keyword = candidates.semantic.best(depth), candidates.keyword.best(depth)
     floor = semantic_floor if semantic_floor_alone is None or keyword else semantic_floor_alone
-    hits: dict[str, RankedHit] = {}
+    hits: dict[str, pb.ShardHit] = {}
     near: list[tuple[float, str]] = []
     deep = 0
     # The dense leg also scores what only the words found, so both lists are looked at for it.
     for place, (_, chunk_id, hit) in enumerate([*semantic, *keyword]):
         if chunk_id in hits:
             continue
-        sentence_scores = hit.sentence_scores
         semantic_score = hit.semantic_score
-        score = dense_score(semantic_score, sentence_scores)
+        score = dense_score(semantic_score, hit.sentence_scores)
         if score >= floor and (semantic_score or hit.HasField("semantic_score")):
             near.append((-score, chunk_id))
             deep += place < len(semantic)
         elif place < len(semantic):
             continue  # unless the words found it too, and it comes again
-        hits[chunk_id] = RankedHit(hit.chunk, sentence_scores=sentence_scores)
+        hits[chunk_id] = hit
     near.sort()
-    for rank, (score, chunk_id) in enumerate(near, start=1):
-        ranked = hits[chunk_id]
-        ranked.score = 1.0 / (RRF_K + rank)
-        ranked.semantic = LegScore(-score, rank)
-    for rank, (score, chunk_id, _) in enumerate(keyword, start=1):
-        ranked = hits[chunk_id]
-        ranked.score += 1.0 / (RRF_K + rank)
-        ranked.keyword = LegScore(-score, rank)
+    by_meaning = {chunk_id: LegScore(-score, rank) for rank, (score, chunk_id) in enumerate(near, start=1)}
+    by_words = {chunk_id: LegScore(-score, rank) for rank, (score, chunk_id, _) in enumerate(keyword, start=1)}
+    scores = {chunk_id: 1.0 / (RRF_K + leg.rank) for chunk_id, leg in by_meaning.items()}
+    for chunk_id, leg in by_words.items():
+        scores[chunk_id] = scores.get(chunk_id, 0.0) + 1.0 / (RRF_K + leg.rank)
     order = sorted(
-        (-ranked.score, -ranked.semantic.score if ranked.semantic else 0.0, chunk_id)
-        for chunk_id, ranked in hits.items()
+        (-score, -by_meaning[chunk_id].score if chunk_id in by_meaning else 0.0, chunk_id)
+        for chunk_id, score in scores.items()
     )
-    return Fused([hits[chunk_id] for _, _, chunk_id in order], deep >= depth or len(keyword) >= depth)
+    return Fused(
+        chunk_ids=[chunk_id for _, _, chunk_id in order],
+        cut_off=deep >= depth or len(keyword) >= depth,
+        _hits=hits,
+        _scores=scores,
+        _semantic=by_meaning,
+        _keyword=by_words,
+    )
 
 
 def dense_score(chunk_score: float, sentence_scores: Sequence[float]) -> float:
@@ -216,14 +252,14 @@ def dense_score(chunk_score: float, sentence_scores: Sequence[float]) -> float:
     return (chunk_score + max(sentence_scores)) / 2 if sentence_scores else chunk_score
 
 
-def group(hits: Sequence[RankedHit], *, more: int) -> list[VideoHits]:
-    """Groups hits by video: videos by their best moment, in each up to `more` further moments."""
-    videos: dict[str, VideoHits] = {}
-    for hit in hits:
-        video_id = hit.chunk.video_id
+def group(chunk_ids: Sequence[str], *, more: int) -> list[VideoMoments]:
+    """Groups chunks by video: videos by their best moment, in each up to `more` further moments."""
+    videos: dict[str, VideoMoments] = {}
+    for chunk_id in chunk_ids:
+        video_id = chunk_id.partition("/")[0]
         video = videos.get(video_id)
         if video is None:
-            videos[video_id] = VideoHits(video_id, hit)
-        elif len(video.more) < more:
-            video.more.append(hit)
+            videos[video_id] = VideoMoments(video_id, [chunk_id])
+        elif len(video.chunk_ids) <= more:
+            video.chunk_ids.append(chunk_id)
     return list(videos.values())

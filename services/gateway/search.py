@@ -22,7 +22,7 @@ from services.gateway.cursor import SearchCursor, fingerprint
 from services.gateway.fanout import MAX_K, Fanout, Missing, ShardAnswers
 from services.gateway.filters import SearchFilter
 from services.gateway.paging import take
-from services.gateway.ranking import LegScore, RankedHit, VideoHits, fuse, group
+from services.gateway.ranking import Fused, LegScore, RankedHit, VideoMoments, fuse, group
 from services.gateway.routing import Freshness
 
 DEFAULT_LIMIT = 10
@@ -281,7 +281,7 @@ class Searcher:
                 semantic_floor_alone=self._alone(query, answers),
                 depth=depth,
             )
-            videos = group(fused.hits, more=self._more)
+            videos = group(fused.chunk_ids, more=self._more)
             deeper = level + 1 if fused.cut_off and level < levels.last else None
             page = take(
                 [video.video_id for video in videos],
@@ -299,7 +299,7 @@ class Searcher:
             if page.places or deeper is None or time.monotonic() >= deadline:
                 break
             level = deeper
-        hits = _hits([videos[place] for place in page.places], query)
+        hits = _hits(fused, [videos[place] for place in page.places], query)
         done = time.monotonic()
 
         if vector is None and query.mode is not SearchMode.KEYWORD:
@@ -444,12 +444,12 @@ def _clean(text: str) -> str:
     return " ".join(composed.split())
 
 
-def _hits(videos: list[VideoHits], query: SearchQuery) -> list[Hit]:
+def _hits(fused: Fused, videos: list[VideoMoments], query: SearchQuery) -> list[Hit]:
     queries: dict[str, highlight.Query] = {}
     hits = []
     for video in videos:
-        hit = _hit(video.best, query.text, queries)
-        hit.more = [_hit(ranked, query.text, queries) for ranked in video.more]
+        hit, *more = (_hit(fused.hit(chunk_id), query.text, queries) for chunk_id in video.chunk_ids)
+        hit.more = more
         hits.append(hit)
     return hits
 

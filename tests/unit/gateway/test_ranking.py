@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import pytest
 
 from earmark.internal.v1 import shard_service_pb2 as pb
-from services.gateway.ranking import RRF_K, Candidates, RankedHit, group
+from services.gateway.ranking import RRF_K, Candidates, RankedHit, Scores, group
 from services.gateway.ranking import fuse as fused_with_more
 
 
@@ -21,7 +21,8 @@ def response(*hits: pb.ShardHit) -> pb.SearchShardResponse:
 
 
 def fuse(responses: Sequence[pb.SearchShardResponse], *, semantic_floor: float) -> list[RankedHit]:
-    return fused_with_more(Candidates(responses), semantic_floor=semantic_floor).hits
+    fused = fused_with_more(Candidates(map(Scores, responses)), semantic_floor=semantic_floor)
+    return [fused.hit(chunk_id) for chunk_id in fused.chunk_ids]
 
 
 def order(*responses: pb.SearchShardResponse, floor: float = 0.1) -> list[str]:
@@ -83,8 +84,8 @@ def test_videos_come_by_their_best_moment_with_some_more() -> None:
         ],
         semantic_floor=0.1,
     )
-    videos = group(fused, more=2)
-    assert [(video.best.chunk.chunk_id, [ranked.chunk.chunk_id for ranked in video.more]) for video in videos] == [
+    videos = group([ranked.chunk.chunk_id for ranked in fused], more=2)
+    assert [(video.chunk_ids[0], video.chunk_ids[1:]) for video in videos] == [
         ("a/1", ["a/2", "a/3"]),
         ("b/1", ["b/2"]),
     ]

@@ -4,7 +4,7 @@ import pytest
 
 from earmark.internal.v1 import shard_service_pb2 as pb
 from services.gateway.highlight import Highlights, Query, best_sentence
-from services.gateway.ranking import Candidates, dense_score, fuse
+from services.gateway.ranking import Candidates, Scores, dense_score, fuse
 
 
 def hit(chunk_id: str, score: float, sentences: list[float]) -> pb.ShardHit:
@@ -14,16 +14,17 @@ def hit(chunk_id: str, score: float, sentences: list[float]) -> pb.ShardHit:
 
 def test_the_chunk_with_the_sentence_comes_before_the_chunk_about_the_subject() -> None:
     answers = [pb.SearchShardResponse(hits=[hit("a/0/0", 0.6, [0.3, 0.2]), hit("b/0/0", 0.5, [0.1, 0.7])])]
-    ranked = fuse(Candidates(answers), semantic_floor=0.2).hits
-    assert [r.chunk.chunk_id for r in ranked] == ["b/0/0", "a/0/0"]
-    assert ranked[0].semantic is not None
-    assert ranked[0].semantic.score == pytest.approx(0.6)
-    assert list(ranked[0].sentence_scores) == pytest.approx([0.1, 0.7])
+    fused = fuse(Candidates(map(Scores, answers)), semantic_floor=0.2)
+    assert fused.chunk_ids == ["b/0/0", "a/0/0"]
+    best = fused.hit("b/0/0")
+    assert best.semantic is not None
+    assert best.semantic.score == pytest.approx(0.6)
+    assert list(best.sentence_scores) == pytest.approx([0.1, 0.7])
 
 
 def test_the_floor_is_one_of_the_dense_score() -> None:
     answers = [pb.SearchShardResponse(hits=[hit("a/0/0", 0.3, [0.0]), hit("b/0/0", 0.1, [0.5])])]
-    assert [r.chunk.chunk_id for r in fuse(Candidates(answers), semantic_floor=0.2).hits] == ["b/0/0"]
+    assert fuse(Candidates(map(Scores, answers)), semantic_floor=0.2).chunk_ids == ["b/0/0"]
 
 
 def test_a_chunk_without_sentence_vectors_counts_by_its_own() -> None:
