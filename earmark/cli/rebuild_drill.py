@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import threading
 import time
 from collections.abc import Sequence
@@ -15,7 +16,7 @@ from rich.markup import escape
 
 from earmark.cli import common
 from earmark.cli.format import seconds
-from earmark.client import Client, EarmarkClientError, Hit, SearchResult
+from earmark.client import Client, EarmarkClientError, Hit, LegScore, SearchResult
 from earmark.client.index import IndexDigests, RebuildAsked
 
 TOLERANCE = 1e-3
@@ -47,7 +48,9 @@ class Report:
         rebuilt: The replicas that were built anew.
         queries: How many questions were asked before and after.
         hits: How many hits they had.
-        largest_difference: By how much a score differed at most.
+        largest_difference: By how much a score differed at most, of the dense leg or fused.
+        keyword_difference: The same of the keyword leg. BM25 counts words part by part, and a rebuilt index has other
+            parts: the scores may shift, as long as the order stays.
         answers: What was answered otherwise, for people.
         digests: What a replica holds otherwise, for people.
         slots: How many slots of replicas were compared.
@@ -58,6 +61,7 @@ class Report:
     queries: int = 0
     hits: int = 0
     largest_difference: float = 0.0
+    keyword_difference: float = 0.0
     answers: list[str] = field(default_factory=list)
     digests: list[str] = field(default_factory=list)
     slots: int = 0
@@ -102,6 +106,11 @@ def say(report: Report) -> None:
         f" {report.largest_difference:.1g}",
         f"of {report.queries} questions, answers differ",
     )
+    if report.keyword_difference > TOLERANCE and not report.answers:
+        common.out.print(
+            f"[dim]BM25 scores shifted by {report.keyword_difference:.2g} at most: words are counted part by part, and the"
+            " parts are others now.[/]"
+        )
     _verdict(report.digests, f"{report.slots} slots hold the same, by count and digest", "slots differ")
     if report.events_between:
         common.err.print(
@@ -140,11 +149,16 @@ def compare(report: Report, before: Sequence[SearchResult], after: Sequence[Sear
             continue
         by_id = {hit.chunk_id: hit for hit in others}
         for hit, other in zip(hits, others, strict=True):
-            difference = _difference(hit, by_id[hit.chunk_id])
+            again = by_id[hit.chunk_id]
+            difference = max(abs(hit.score - again.score), _apart(hit.semantic, again.semantic))
+            keyword = _apart(hit.keyword, again.keyword)
             report.largest_difference = max(report.largest_difference, difference)
+            report.keyword_difference = max(report.keyword_difference, keyword)
             if difference > TOLERANCE:
                 report.answers.append(f"{old.query!r}: a score of {hit.chunk_id} differs by {difference:.3g}")
-            elif hit.chunk_id != other.chunk_id and _difference(hit, other, fused=False) > TIE:
+            elif math.isinf(keyword):
+                report.answers.append(f"{old.query!r}: {hit.chunk_id} is found by another leg than before")
+            elif hit.chunk_id != other.chunk_id and not _tied(hit, other):
                 report.answers.append(f"{old.query!r}: {other.chunk_id} stands where {hit.chunk_id} stood")
 
 
@@ -220,15 +234,15 @@ def _flat(result: SearchResult) -> list[Hit]:
     return [one for hit in result.hits for one in (hit, *hit.more)]
 
 
-def _difference(one: Hit, other: Hit, *, fused: bool = True) -> float:
-    """By how much the scores of two hits differ at most: those of the legs, and the one that they are fused to."""
-    largest = abs(one.score - other.score) if fused else 0.0
-    for mine, yours in ((one.semantic, other.semantic), (one.keyword, other.keyword)):
-        if mine is not None and yours is not None:
-            largest = max(largest, abs(mine.score - yours.score))
-        elif mine is not yours:
-            largest = float("inf")
-    return largest
+def _tied(one: Hit, other: Hit) -> bool:
+    return max(_apart(one.semantic, other.semantic), _apart(one.keyword, other.keyword)) <= TIE
+
+
+def _apart(one: LegScore | None, other: LegScore | None) -> float:
+    """By how much two scores of a leg differ; infinity when it found only one of the two."""
+    if one is None or other is None:
+        return 0.0 if one is other else math.inf
+    return abs(one.score - other.score)
 
 
 def _verdict(differences: Sequence[str], well: str, badly: str) -> None:
