@@ -108,8 +108,8 @@ def say(report: Report) -> None:
     )
     if report.keyword_difference > TOLERANCE and not report.answers:
         common.out.print(
-            f"[dim]BM25 scores shifted by {report.keyword_difference:.2g} at most: words are counted part by part, and the"
-            " parts are others now.[/]"
+            f"[dim]BM25 scores shifted by {report.keyword_difference:.2g} at most: words are counted part by part, and"
+            " the parts are others now.[/]"
         )
     _verdict(report.digests, f"{report.slots} slots hold the same, by count and digest", "slots differ")
     if report.events_between:
