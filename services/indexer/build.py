@@ -22,6 +22,7 @@ from services.indexer.columns import Columns, ColumnWriter, blocks
 from services.indexer.record import chunk_id_of, text_of
 from services.indexer.segment import FORMAT_VERSION, MANIFEST, sha256, sync
 
+_QUESTIONS = 256
 ORIGINS = "origins.npy"
 """Beside the segment's files until it is taken over: for each of its rows the source and the row there."""
 
@@ -93,6 +94,7 @@ def build(job: Job) -> dict[str, Any]:
             kind=kind,
             recall_target=job.policy.recall_target,
             threads=job.threads,
+            questions=_questions(written),
         )
         keyword.build(writing / "keyword", _documents(written))
     except (RuntimeError, ValueError) as error:  # as which FAISS and tantivy report a full disk
@@ -165,6 +167,21 @@ def _vectors(columns: Sequence[Columns], origins: npt.NDArray[np.uint32], dimens
             wanted: Ids = origins[mine, 1].astype(np.int64)
             vectors[mine] = rows.vectors[wanted]
     return vectors
+
+
+def _questions(columns: Columns) -> npt.NDArray[np.float32] | None:
+    """Gives vectors of sentences here and there, which are as short as what people ask, to tune the index with."""
+    rows = np.linspace(0, columns.rows - 1, min(_QUESTIONS, columns.rows)).astype(np.int64)
+    found = []
+    for row, sentences in zip(rows.tolist(), columns.all_sentences(rows), strict=True):
+        vectors = np.frombuffer(sentences, np.int8).reshape(-1, columns.dimension).astype(np.float32)
+        if len(vectors):
+            found.append(vectors[row % len(vectors)])
+    if len(found) < _QUESTIONS // 2:
+        return None
+    questions = np.stack(found)
+    lengths = np.linalg.norm(questions, axis=1, keepdims=True)
+    return (questions / np.maximum(lengths, 1e-6)).astype(np.float32)
 
 
 def _documents(columns: Columns) -> Iterator[keyword.KeywordDocument]:
