@@ -103,7 +103,7 @@ class AddressRefused(FailedPrecondition):
 class ModelMismatch(FailedPrecondition):
     """Vectors of two models would meet."""
 
-    reason = "EMBEDDING_MODEL_CHANGED"
+    reason = "MODEL_MISMATCH"
 
 
 class NotFound(EarmarkError):

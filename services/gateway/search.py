@@ -32,7 +32,7 @@ MAX_DEPTH = 10_000
 """Chunks of a leg that an answer is made of at most; paging ends there."""
 _CHUNKS_A_VIDEO = 4
 # The second is what the indexer calls it when chunks of another model come in.
-_MISMATCHES = frozenset({"MODEL_MISMATCH", "EMBEDDING_MODEL_CHANGED"})
+_MISMATCH = "MODEL_MISMATCH"
 SECONDS = Histogram(
     "earmark_gateway_search_seconds", "Time of a search, by where it went.", ["stage"], buckets=LATENCY_SECONDS
 )
@@ -328,7 +328,7 @@ class Searcher:
             others = {
                 missing.shard: missing.cause.metadata.get("index_model") or self._fanout.model_of(missing.shard)
                 for missing in answers.missing
-                if missing.cause is not None and missing.cause.reason in _MISMATCHES
+                if missing.cause is not None and missing.cause.reason == _MISMATCH
             } | {
                 shard: response.model_revision
                 for shard, response in zip(answers.shards, answers.responses, strict=True)
@@ -429,7 +429,7 @@ def _mismatch(asked: str, others: Mapping[int, str]) -> FailedPrecondition:
         f"the query was embedded with {asked}, but {which} vectors of {index}, which cannot be compared: start the "
         f"embedder with the model of the index, or embed the videos again with {asked} and rebuild the index; "
         "mode=keyword works meanwhile",
-        reason="MODEL_MISMATCH",
+        reason=_MISMATCH,
         metadata={"query_model": asked, "index_model": index, "shards": shards},
     )
 

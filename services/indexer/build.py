@@ -181,7 +181,7 @@ def _questions(columns: Columns) -> npt.NDArray[np.float32] | None:
         return None
     questions = np.stack(found)
     lengths = np.linalg.norm(questions, axis=1, keepdims=True)
-    return (questions / np.maximum(lengths, 1e-6)).astype(np.float32)
+    return np.asarray(questions / np.maximum(lengths, 1e-6), np.float32)
 
 
 def _documents(columns: Columns) -> Iterator[keyword.KeywordDocument]:

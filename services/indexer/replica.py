@@ -304,12 +304,10 @@ class Replica:
             opened = self._opened
             if opened is None or not self._whole or self._state_mark() == self._snapshot_of:
                 return
-            if not opened.shard.whole:
-                raise RuntimeError("a change of this shard broke off in the middle; a snapshot would make that last")
             mark = self._state_mark()
             _, sequence, slots = mark
             # Taken before the head is sealed: what comes after it is in the stream, and is done again after a restart.
-            await self._threads.writes.run(opened.shard.freeze)
+            await self._threads.writes.run(_freeze, opened.shard)
             await opened.compactor.seal()
             # A slot that went meanwhile may be half dropped already; one that came is not in `slots`.
             slots &= self.slots
@@ -367,3 +365,10 @@ class Replica:
     def _in_use(self) -> set[str]:
         opened = [opened for opened in (self._opened, self._beside) if opened is not None]
         return {name for one in opened for name in one.compactor.in_use}
+
+
+def _freeze(shard: Shard) -> None:
+    # Asked in the writing thread: anywhere else a change may just be under way.
+    if not shard.whole:
+        raise RuntimeError("a change of this shard broke off in the middle; a snapshot would make that last")
+    shard.freeze()

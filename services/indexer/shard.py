@@ -156,8 +156,9 @@ class Shard:
         """Gives a hash of what is held of slots, the same for shards that agree; for the writing thread."""
         result = []
         for slot in slots:
-            total, chunks = hashlib.sha256(self.model_revision.encode()), 0
+            total, chunks = hashlib.sha256(), 0
             for video_id in sorted(self.videos.in_slots([slot])):
+                total.update(self.model_revision.encode())  # here, so that all empty slots agree
                 info = self.videos.info(video_id)
                 total.update(repr((video_id, replace(info, tags=tuple(sorted(info.tags))))).encode())
                 numbers = {

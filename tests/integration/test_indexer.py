@@ -88,7 +88,7 @@ async def test_vectors_of_another_model_fail_their_slice_with_a_reason(backbone:
         video = await backbone.videos.get(other)
         assert video.error is not None
         assert (video.error.stage, video.error.reason, video.error.slice_id) == (
-            "index", "EMBEDDING_MODEL_CHANGED", "00000"
+            "index", "MODEL_MISMATCH", "00000"
         )  # fmt: skip
         # It is not tried for ever: what comes after it goes on.
         third = await add_video(backbone, [["plum cake"]])
@@ -189,6 +189,24 @@ async def test_chunks_can_be_put_and_videos_removed_by_call_and_that_lasts(backb
     ("request_", "code", "reason"),
     [
         (pb.SearchShardRequest(text="x", k=0), "INVALID_ARGUMENT", "INVALID_ARGUMENT"),
+        (pb.SearchShardRequest(text="x", k=10**6), "INVALID_ARGUMENT", "INVALID_ARGUMENT"),
+        (pb.SearchShardRequest(text="x", k=-1), "INVALID_ARGUMENT", "INVALID_ARGUMENT"),
+        (
+            pb.SearchShardRequest(vector=np.ones(8, "<f4").tobytes(), k=5, model_revision=MODEL),
+            "INVALID_ARGUMENT",
+            "INVALID_ARGUMENT",
+        ),
+        (
+            pb.SearchShardRequest(vector=np.full(16, np.nan, "<f4").tobytes(), k=5, model_revision=MODEL),
+            "INVALID_ARGUMENT",
+            "INVALID_ARGUMENT",
+        ),
+        (pb.SearchShardRequest(text="x", k=5, slots=b"abc"), "INVALID_ARGUMENT", "INVALID_ARGUMENT"),
+        (
+            pb.SearchShardRequest(text="x", k=5, filter=pb.ChunkFilter(video_ids=[str(n) for n in range(100_001)])),
+            "INVALID_ARGUMENT",
+            "INVALID_ARGUMENT",
+        ),
         (pb.SearchShardRequest(text="x", k=1001), "INVALID_ARGUMENT", "INVALID_ARGUMENT"),
         (pb.SearchShardRequest(k=5), "INVALID_ARGUMENT", "INVALID_ARGUMENT"),
         (pb.SearchShardRequest(text="x" * 1_000_000, k=5), "INVALID_ARGUMENT", "INVALID_ARGUMENT"),
@@ -197,10 +215,24 @@ async def test_chunks_can_be_put_and_videos_removed_by_call_and_that_lasts(backb
         (
             pb.SearchShardRequest(vector=np.ones(16, "<f4").tobytes(), k=5, model_revision="other"),
             "FAILED_PRECONDITION",
-            "EMBEDDING_MODEL_CHANGED",
+            "MODEL_MISMATCH",
         ),
     ],
-    ids=["k0", "k1001", "nothing", "1MB", "3 bytes", "zero", "model"],
+    ids=[
+        "k0",
+        "k1000000",
+        "k-1",
+        "8 numbers",
+        "nan",
+        "3 bytes of slots",
+        "100,001 ids",
+        "k1001",
+        "nothing",
+        "1MB",
+        "3 bytes",
+        "zero",
+        "model",
+    ],
 )
 async def test_wrong_calls_get_a_clear_status(
     backbone: Backbone, tmp_path: Path, request_: pb.SearchShardRequest, code: str, reason: str

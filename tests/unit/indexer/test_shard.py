@@ -200,7 +200,7 @@ def test_a_query_of_another_model_is_refused(shard: Shard, model: str) -> None:
     shard.apply([replace("vid_a", "apple")])
     with pytest.raises(ModelMismatch) as refused:
         shard.search(Query(vector_of("apple"), model, "", 5))
-    assert refused.value.reason == "EMBEDDING_MODEL_CHANGED"
+    assert refused.value.reason == "MODEL_MISMATCH"
 
 
 def test_a_filter_of_many_videos_is_fine(shard: Shard) -> None:
@@ -252,7 +252,7 @@ def test_vectors_of_another_model_are_refused_until_the_shard_is_empty(shard: Sh
     shard.apply([replace("vid_a", "apple")])
     refused = shard.apply([replace("vid_b", "pear", model="other-model@2")]).refused[0]
     assert isinstance(refused, ModelMismatch)
-    assert refused.reason == "EMBEDDING_MODEL_CHANGED"
+    assert refused.reason == "MODEL_MISMATCH"
     assert shard.model_revision == MODEL
     shard.apply([RemoveVideo("vid_a")])
     assert shard.model_revision == ""
