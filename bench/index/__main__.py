@@ -20,7 +20,7 @@ from pathlib import Path
 
 from bench import machine
 from bench.index import data, measures, table, texts
-from bench.index.engine import ENGINES
+from bench.index.engine import ENGINES, OURS
 
 REFERENCE = "FAISS IVF,SQfp16"
 PEERS_PYTHON = Path(".bench-venv/bin/python")
@@ -48,7 +48,9 @@ def main() -> None:
         recall=arguments.recall,
         threads=arguments.threads,
         memory_gib=arguments.memory_gib,
-        pythons=dict.fromkeys(names, arguments.peers_python.absolute()),
+        pythons={
+            name: Path(sys.executable) if name.startswith(OURS) else arguments.peers_python.absolute() for name in names
+        },
         folder=folder,
     )
     before, busy = machine.describe(), machine.load_per_core()

@@ -57,6 +57,13 @@ class Engine(Protocol):
 
 
 ENGINES = {
+    "Earmark": "bench.index.ours.engine:InProcess",
+    "Earmark gRPC": "bench.index.ours.engine:Rpc",
+    "Earmark gRPC, batch": "bench.index.ours.engine:RpcBatch",
+    "Earmark ivf_rabitq": "bench.index.ours.engine:InProcessRabitq",
+    "Earmark ivf_rabitq gRPC": "bench.index.ours.engine:RpcRabitq",
+    "Earmark hnsw": "bench.index.ours.engine:InProcessGraph",
+    "Earmark hnsw gRPC": "bench.index.ours.engine:RpcGraph",
     "FAISS Flat": "bench.index.peers.faiss_engine:Flat",
     "FAISS SQfp16": "bench.index.peers.faiss_engine:Half",
     "FAISS IVF,SQfp16": "bench.index.peers.faiss_engine:InvertedLists",
@@ -70,6 +77,17 @@ ENGINES = {
     "Chroma": "bench.index.peers.chroma_engine:Chroma",
 }
 """Name in the tables, and where the engine's class is: its module imports the engine's package when it is loaded."""
+
+OURS = "Earmark"
+"""Engines whose names begin so run under the project's own Python."""
+
+BUILT_BY = {
+    "Earmark gRPC": "Earmark",
+    "Earmark gRPC, batch": "Earmark",
+    "Earmark ivf_rabitq gRPC": "Earmark ivf_rabitq",
+    "Earmark hnsw gRPC": "Earmark hnsw",
+}
+"""Engines that open what another one has built, where that one is in the run."""
 
 
 def load(name: str, folder: Path, threads: int) -> Engine:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from bench.index.data import EXTRA, SHARES, Dataset, K
+from bench.index.engine import BUILT_BY
 from bench.index.process import Failed, Process
 
 IN_FLIGHT = 32
@@ -67,7 +68,8 @@ def run(names: Sequence[str], data: Dataset, plan: Plan) -> list[Result]:
     opened: dict[str, Process] = {}
     try:
         for result in results.values():
-            _attempt(result, "build", lambda result=result: _build(result, data, plan))  # type: ignore[misc]
+            builder = results.get(BUILT_BY.get(result.name, ""))
+            _attempt(result, "build", lambda result=result, builder=builder: _build(result, builder, data, plan))  # type: ignore[misc]
             if "build" not in result.missing:
                 _attempt(result, "open", lambda result=result: opened.update(_open(result, data, plan)))  # type: ignore[misc]
             _say(result.name, result.numbers | result.missing)
@@ -97,7 +99,10 @@ def _attempt(result: Result, what: str, act: Callable[[], object]) -> None:
         result.missing[what] = str(why)
 
 
-def _build(result: Result, data: Dataset, plan: Plan) -> None:
+def _build(result: Result, builder: Result | None, data: Dataset, plan: Plan) -> None:
+    if builder is not None and "build s" in builder.numbers:
+        result.numbers |= {name: builder.numbers[name] for name in ("build s", "peak bytes")}
+        return
     process = _start(result, data, plan)
     try:
         answer = process.order("build", plan.build_seconds, room=EXTRA)
@@ -107,7 +112,7 @@ def _build(result: Result, data: Dataset, plan: Plan) -> None:
 
 
 def _start(result: Result, data: Dataset, plan: Plan) -> Process:
-    folder = plan.folder / result.name.replace(" ", "-").replace(",", "-")
+    folder = plan.folder / BUILT_BY.get(result.name, result.name).replace(" ", "-").replace(",", "-")
     return Process(
         result.name,
         python=plan.pythons[result.name],

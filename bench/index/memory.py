@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,6 +43,16 @@ class Memory:
             resident += fields.get("VmRSS", 0)
             own += fields.get("VmRSS", 0) - fields.get("RssFile", 0)
         return Memory(resident, own)
+
+
+def cpu_seconds() -> float:
+    """Seconds of processor that this process and its running descendants have taken."""
+    ticks = 0
+    for pid in _family(os.getpid())[1:]:
+        with contextlib.suppress(OSError, IndexError):  # ended in between
+            fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+            ticks += int(fields[11]) + int(fields[12])
+    return time.process_time() + ticks / os.sysconf("SC_CLK_TCK")
 
 
 def _family(pid: int) -> list[int]:
