@@ -13,6 +13,7 @@ import json
 import shutil
 import time
 from pathlib import Path
+from typing import Any
 
 import structlog
 
@@ -47,9 +48,10 @@ class RemoteSnapshots:
         started = time.perf_counter()
         try:
             for key in sorted(await self._manifests(), reverse=True):
-                manifest = json.loads(await self._objects.get(key))
-                ours = (manifest["shard"], manifest["stream"]) == (self._origin.shard, self._origin.stream)
-                if not ours or manifest["format_version"] != FORMAT_VERSION:
+                manifest = await self._manifest(key)
+                if manifest is None or manifest["format_version"] != FORMAT_VERSION:
+                    continue
+                if (manifest["shard"], manifest["stream"]) != (self._origin.shard, self._origin.stream):
                     continue
                 for name in manifest["segments"]:
                     await self._fetch_folder(f"{self._prefix}segments/{name}/", self._snapshots.segments / name)
@@ -106,13 +108,21 @@ class RemoteSnapshots:
         manifests = sorted(await self._manifests())
         wanted: set[str] = set()
         for key in manifests[-KEPT:]:
-            wanted.update(json.loads(await self._objects.get(key))["segments"])
+            wanted.update((await self._manifest(key) or {}).get("segments", ()))
         for key in manifests[:-KEPT]:
             await self._objects.delete(key)
             await self._objects.delete(key.removesuffix(".json") + ".state")
         start = len(f"{self._prefix}segments/")
         for name in {key[start:].split("/", 1)[0] for key in keys} - wanted:
             await self._objects.delete_prefix(f"{self._prefix}segments/{name}/")
+
+    async def _manifest(self, key: str) -> dict[str, Any] | None:
+        try:
+            manifest = json.loads(await self._objects.get(key))
+        except ValueError as error:
+            log.warning("stored_snapshot_unreadable", key=key, error=repr(error))
+            return None
+        return manifest if isinstance(manifest, dict) else None
 
     async def _manifests(self) -> list[str]:
         keys = await self._objects.list(f"{self._prefix}snapshots/")

@@ -5,7 +5,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Collection, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,10 +16,11 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from earmark.internal.v1 import shard_service_pb2 as pb
 from earmark.internal.v1 import shard_service_pb2_grpc as pb_grpc
-from services.common.ids import chunk_id, new_video_id
+from services.common.ids import chunk_id, new_video_id, slot_of
 from services.common.rpc import connect
 from services.common.runner import Service, serve
 from services.common.settings import CommonSettings
+from services.common.slots import bitmap, from_bitmap
 from services.common.videos.model import ChunkRecord
 from services.common.videos.store import VideoStore
 from services.indexer.app import build
@@ -58,14 +59,60 @@ class Indexer:
     async def state(self) -> pb.GetShardResponse:
         return await self.stub.GetShard(pb.GetShardRequest(), timeout=5)
 
-    async def search(self, text: str = "", *, near: str = "", k: int = 100) -> pb.SearchShardResponse:
-        vector = vector_of(near).astype("<f4").tobytes() if near else b""
-        request = pb.SearchShardRequest(text=text, vector=vector, model_revision=MODEL if near else "", k=k)
+    async def search(
+        self,
+        text: str = "",
+        *,
+        near: str = "",
+        k: int = 100,
+        chosen: pb.ChunkFilter | None = None,
+        slots: Collection[int] = (),
+        min_sequence: int = 0,
+    ) -> pb.SearchShardResponse:
+        request = search_request(text, near=near, k=k, chosen=chosen, slots=slots, min_sequence=min_sequence)
         return await self.stub.SearchShard(request, timeout=10)
+
+    async def held(self) -> frozenset[int]:
+        """The slots it holds whole."""
+        return from_bitmap((await self.state()).slots)
+
+    async def describe(self, slots: Collection[int], *, min_sequence: int = 0) -> dict[int, tuple[int, bytes]]:
+        """Count and digest of slots."""
+        request = pb.DescribeSlotsRequest(slots=sorted(slots), min_sequence=min_sequence)
+        response = await self.stub.DescribeSlots(request, timeout=20)
+        return {one.slot: (one.chunk_count, one.digest) for one in response.slots}
 
     async def contents(self) -> dict[str, str]:
         """Text by chunk id of all it holds, as the dense leg finds it."""
         return {hit.chunk.chunk_id: hit.chunk.text for hit in (await self.search(near="x", k=1000)).hits}
+
+
+def search_request(
+    text: str = "",
+    *,
+    near: str = "",
+    k: int = 100,
+    chosen: pb.ChunkFilter | None = None,
+    slots: Collection[int] = (),
+    min_sequence: int = 0,
+    ids_only: bool = False,
+) -> pb.SearchShardRequest:
+    """A search for words, for what is near the vector of a text, or both."""
+    return pb.SearchShardRequest(
+        text=text,
+        vector=vector_of(near).astype("<f4").tobytes() if near else b"",
+        model_revision=MODEL if near else "",
+        k=k,
+        filter=chosen,
+        slots=bitmap(slots) if slots else b"",
+        min_sequence=min_sequence,
+        ids_only=ids_only,
+    )
+
+
+def video_in(slot: int) -> str:
+    """A new video id of a slot."""
+    return next(video_id for video_id in iter(new_video_id, "") if slot_of(video_id) == slot)
 
 
 def indexer_settings(common: CommonSettings, folder: Path, **changes: object) -> Settings:
@@ -99,19 +146,8 @@ async def indexer(settings: Settings) -> AsyncIterator[Indexer]:
 @contextmanager
 def indexer_process(settings: Settings, log: Path) -> Iterator[subprocess.Popen[bytes]]:
     """An indexer as a process of its own, killed at the end if it still runs. Its port is that of the settings."""
-    values = {
-        "NATS_URL": settings.nats_url,
-        "MONGO_URL": settings.mongo_url.get_secret_value(),
-        "MONGO_DATABASE": settings.mongo_database,
-        "SHARDS": settings.shards,
-        "INDEXER_ORDINAL": settings.indexer_ordinal,
-        "INDEX_DIR": settings.index_dir,
-        "GRPC_PORT": settings.grpc_port,
-        "METRICS_PORT": settings.metrics_port,
-        "SNAPSHOT_SECONDS": settings.snapshot_seconds,
-        "DRAIN_SECONDS": 0,
-    }
-    environment = {**os.environ, **{f"EARMARK_{name}": str(value) for name, value in values.items()}}
+    values = {**settings.model_dump(mode="json", exclude_none=True), "mongo_url": settings.mongo_url.get_secret_value()}
+    environment = {**os.environ, **{f"EARMARK_{name.upper()}": str(value) for name, value in values.items()}}
     with log.open("ab") as output:
         process = subprocess.Popen(
             [sys.executable, "-m", "services.indexer"], env=environment, stdout=output, stderr=subprocess.STDOUT
@@ -136,7 +172,9 @@ async def spawned(settings: Settings, log: Path) -> AsyncIterator[Indexer]:
             await channel.close()
 
 
-def records(video_id: str, slice_id: str, texts: Sequence[str]) -> list[ChunkRecord]:
+def records(
+    video_id: str, slice_id: str, texts: Sequence[str], *, language: str = "en", speaker: str = ""
+) -> list[ChunkRecord]:
     """Chunks as the embedder stores them."""
     start = 300.0 * int(slice_id)
     return [
@@ -148,29 +186,48 @@ def records(video_id: str, slice_id: str, texts: Sequence[str]) -> list[ChunkRec
             end_time=start + 30.0 * (number + 1),
             embedding=vector_of(text).astype(np.float32),
             sentence_marks=[(0, start + 30.0 * number)],
-            language="en",
+            language=language,
+            speaker=speaker,
         )
         for number, text in enumerate(texts)
     ]
 
 
-async def add_video(backbone: Backbone, slices: Sequence[Sequence[str]], *, title: str = "A talk") -> str:
+async def add_video(
+    backbone: Backbone,
+    slices: Sequence[Sequence[str]],
+    *,
+    title: str = "A talk",
+    video_id: str = "",
+    collection: str = "",
+    tags: Sequence[str] = (),
+    duration: float = 0.0,
+    language: str = "en",
+    speaker: str = "",
+) -> str:
     """A video all of whose slices are embedded, with the events that say so; gives its id."""
-    videos, video_id = backbone.videos, new_video_id()
-    await videos.create(video_id, title=title, url="https://example.org/talk.mp4")
+    videos, video_id = backbone.videos, video_id or new_video_id()
+    await videos.create(video_id, title=title, url="https://example.org/talk.mp4", collection=collection, tags=tags)
     await videos.begin_processing(video_id)
     for number, texts in enumerate(slices):
-        await add_slice(videos, video_id, f"{number:05d}", texts)
-    await videos.finish_slicing(video_id, duration=300.0 * len(slices))
+        await add_slice(videos, video_id, f"{number:05d}", texts, language=language, speaker=speaker)
+    await videos.finish_slicing(video_id, duration=duration or 300.0 * len(slices))
     return video_id
 
 
 async def add_slice(
-    videos: VideoStore, video_id: str, slice_id: str, texts: Sequence[str], *, model: str = MODEL
+    videos: VideoStore,
+    video_id: str,
+    slice_id: str,
+    texts: Sequence[str],
+    *,
+    model: str = MODEL,
+    language: str = "en",
+    speaker: str = "",
 ) -> None:
     """A slice of a video, taken through to embedded."""
     start = 300.0 * int(slice_id)
     await videos.add_slice(video_id, slice_id, start_time=start, end_time=start + 300.0)
-    await videos.slice_transcribed(video_id, slice_id, language="en", asr_model="test-asr")
-    chunks = records(video_id, slice_id, texts)
+    await videos.slice_transcribed(video_id, slice_id, language=language, asr_model="test-asr")
+    chunks = records(video_id, slice_id, texts, language=language, speaker=speaker)
     assert await videos.slice_embedded(video_id, slice_id, chunks=chunks, embedding_model=model)
