@@ -344,7 +344,8 @@ async def test_kill_9_in_the_middle_and_the_result_is_that_of_an_undisturbed_run
     sweeper = Sweeper(backbone.videos, backbone.bus, every_seconds=1, owed_seconds=1, stalled_seconds=600)
     sweeping = asyncio.create_task(sweeper.run())
     async with process(backbone) as (child, _):
-        video = await until(backbone, video_id, transcribed)
+        # What the killed process held comes back after its ack wait of 15 s, and the model is loaded anew.
+        video = await until(backbone, video_id, transcribed, timeout=100)
         child.terminate()
         assert await asyncio.wait_for(child.wait(), timeout=30) == 0
     sweeping.cancel()
