@@ -8,6 +8,7 @@ from typing import Any, Self
 import faiss
 import numpy as np
 
+from services.indexer import dense_gpu
 from services.indexer.chunks import Ids, Vectors
 from services.indexer.dense_build import build, finder_of
 from services.indexer.dense_effort import EffortCurve
@@ -67,7 +68,10 @@ class DenseIndex:
             if kind is DenseKind.FLAT:
                 return cls(FlatFinder(index, vectors, brute_rows=brute_rows), vectors, kind)
             effort = EffortCurve.from_facts(facts["effort"])
-            return cls(finder_of(index, vectors, kind, effort, brute_rows=brute_rows), vectors, kind)
+            finder: Finder = finder_of(index, vectors, kind, effort, brute_rows=brute_rows)
+            if kind is DenseKind.IVF and dense_gpu.available():
+                finder = dense_gpu.GpuFinder(dense_gpu.moved(index), finder, effort, len(vectors))
+            return cls(finder, vectors, kind)
         except DenseCorrupt:
             raise
         except (KeyError, MemoryError, OSError, RuntimeError, TypeError, ValueError) as error:

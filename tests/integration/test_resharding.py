@@ -209,7 +209,7 @@ async def running(backbone: Backbone, folder: Path) -> AsyncIterator[Mesh]:
                     "EARMARK_GRPC_PORT": str(free_port()),
                     "EARMARK_METRICS_PORT": "0",
                     "EARMARK_SLOTS_EVERY_SECONDS": "0.1",
-                    "EARMARK_SNAPSHOT_SECONDS": "3600",
+                    "EARMARK_SNAPSHOT_SECONDS": "2",
                 },
                 folder / f"indexer-{shard}.log",
             )
