@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import re
 import subprocess
 from collections.abc import Iterator
@@ -11,10 +10,9 @@ from typing import Any
 
 import pytest
 import yaml
-from pydantic import AliasChoices
 
-from services.common.settings import CommonSettings
 from tests.support.servers import find_program
+from tests.support.service_settings import settings_class, variables
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCKERFILE = (ROOT / "deploy" / "docker" / "Dockerfile").read_text()
@@ -41,21 +39,6 @@ def base() -> list[Manifest]:
     )
     assert ran.returncode == 0, ran.stderr
     return list(yaml.safe_load_all(ran.stdout))
-
-
-def settings_class(service: str) -> type[CommonSettings]:
-    found = importlib.import_module(f"services.{service}.settings").Settings
-    assert issubclass(found, CommonSettings)
-    return found
-
-
-def variables(kind: type[CommonSettings]) -> set[str]:
-    names: set[str] = set()
-    for name, field in kind.model_fields.items():
-        alias = field.validation_alias
-        choices = alias.choices if isinstance(alias, AliasChoices) else [f"EARMARK_{name}"]
-        names |= {str(choice).upper() for choice in choices}
-    return names
 
 
 def workloads(base: list[Manifest]) -> dict[str, Manifest]:
@@ -108,7 +91,7 @@ def test_every_service_and_what_it_needs_is_there(base: list[Manifest]) -> None:
 @pytest.mark.parametrize("workload", WORKLOADS)
 def test_every_variable_is_a_setting_of_its_service(base: list[Manifest], workload: str) -> None:
     given = {name for name in environment(base, workload) if name.startswith("EARMARK_")}
-    assert given - variables(settings_class(WORKLOADS[workload])) == set()
+    assert given - variables(settings_class(f"services.{WORKLOADS[workload]}")) == set()
 
 
 @pytest.mark.parametrize("workload", WORKLOADS)
@@ -119,7 +102,7 @@ def test_the_service_accepts_its_environment(
         monkeypatch.setenv(name, value)
     if workload == "indexer":
         monkeypatch.setattr("socket.gethostname", lambda: "indexer-1")
-    settings = settings_class(WORKLOADS[workload])()
+    settings = settings_class(f"services.{WORKLOADS[workload]}")()
     assert settings.nats_url == shared_settings(base)["EARMARK_NATS_URL"]
     if workload in {"slicer", "recognizer"}:
         assert settings.model_dump()["transcriber_roles"] == {workload}
@@ -130,7 +113,7 @@ def test_the_service_accepts_its_environment(
 @pytest.mark.parametrize("workload", WORKLOADS)
 def test_ports_are_those_the_service_listens_on(base: list[Manifest], workload: str) -> None:
     service, given = WORKLOADS[workload], environment(base, workload)
-    fields = settings_class(service).model_fields
+    fields = settings_class(f"services.{service}").model_fields
     listens = {
         name: int(given.get(f"EARMARK_{name.upper()}_PORT", fields[f"{name}_port"].default))
         for name in ("grpc", "http", "metrics")
@@ -165,7 +148,7 @@ def test_each_service_object_leads_to_ports_that_exist(base: list[Manifest]) -> 
 def test_an_indexer_announces_the_name_that_leads_to_its_pod(base: list[Manifest]) -> None:
     assert "EARMARK_SHARD_TARGETS" not in environment(base, "gateway"), "the gateway reads what indexers announce"
     item = workloads(base)["indexer"]
-    port = settings_class("indexer").model_fields["grpc_port"].default
+    port = settings_class("services.indexer").model_fields["grpc_port"].default
     assert environment(base, "indexer")["EARMARK_ADVERTISE"] == f"indexer-0.{item['spec']['serviceName']}:{port}"
     headless = one(base, "Service", item["spec"]["serviceName"])["spec"]
     assert headless["clusterIP"] == "None"
@@ -247,4 +230,4 @@ def test_the_image_runs_its_service_as_nobody_special(service: str) -> None:
     assert re.search(r"^FROM base AS runtime$.*?^USER 10001:10001$", DOCKERFILE, re.MULTILINE | re.DOTALL)
     assert f'".[{service}]"' in DOCKERFILE
     variables_set = set(re.findall(r"\b(EARMARK_[A-Z_]+)=", stage[1]))
-    assert variables_set - variables(settings_class(service)) == set()
+    assert variables_set - variables(settings_class(f"services.{service}")) == set()

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import importlib
 from pathlib import Path
 
 import pytest
-from pydantic import AliasChoices
 
 from earmark.local import services
 from earmark.local.models import ModelPaths
 from earmark.local.paths import DataDir
-from earmark.local.process import ChildSpec
-from services.common.settings import CommonSettings
+from tests.support.service_settings import settings_class, variables
 
 INDEXERS = services.places(2, 2)
 WIRING = services.Wiring(
@@ -27,35 +24,18 @@ WIRING = services.Wiring(
 TABLE = {spec.name: spec for spec in services.table(WIRING, servers=("nats", "mongo"), indexers=INDEXERS)}
 
 
-def settings_class(spec: ChildSpec) -> type[CommonSettings]:
-    package = spec.command[-1]
-    found = importlib.import_module(f"{package}.settings").Settings
-    assert issubclass(found, CommonSettings)
-    return found
-
-
-def variables(kind: type[CommonSettings]) -> set[str]:
-    """Names of the environment variables a settings class reads."""
-    names: set[str] = set()
-    for name, field in kind.model_fields.items():
-        alias = field.validation_alias
-        choices = alias.choices if isinstance(alias, AliasChoices) else [f"EARMARK_{name}"]
-        names |= {str(choice).upper() for choice in choices}
-    return names
-
-
 @pytest.mark.parametrize("name", TABLE)
 def test_every_variable_set_is_a_setting(name: str) -> None:
     spec = TABLE[name]
     set_here = {variable for variable in spec.environment if variable.startswith("EARMARK_")}
-    assert set_here - variables(settings_class(spec)) == set()
+    assert set_here - variables(settings_class(spec.command[-1])) == set()
 
 
 @pytest.mark.parametrize("name", TABLE)
 def test_the_service_accepts_what_is_set(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     for variable, value in TABLE[name].environment.items():
         monkeypatch.setenv(variable, value)
-    settings = settings_class(TABLE[name])()
+    settings = settings_class(TABLE[name].command[-1])()
     assert settings.nats_url == WIRING.nats_url
     assert settings.object_store_url == WIRING.object_store_url
     assert settings.grpc_port == WIRING.ports[name]
@@ -79,7 +59,7 @@ def test_indexers_say_who_they_are_and_where(monkeypatch: pytest.MonkeyPatch) ->
         assert services.Place.of(place.child) == place
         for variable, value in TABLE[place.child].environment.items():
             monkeypatch.setenv(variable, value)
-        settings = settings_class(TABLE[place.child])()
+        settings = settings_class(TABLE[place.child].command[-1])()
         assert (settings.shard, settings.replica) == place  # type: ignore[attr-defined]
         assert settings.advertise == f"127.0.0.1:{WIRING.ports[place.child]}"  # type: ignore[attr-defined]
     assert [services.Place.of(name) for name in ("indexer-0-metrics", "gateway", "indexer-x")] == [None] * 3
@@ -88,6 +68,6 @@ def test_indexers_say_who_they_are_and_where(monkeypatch: pytest.MonkeyPatch) ->
 def test_the_gateway_knows_where_every_other_service_listens(monkeypatch: pytest.MonkeyPatch) -> None:
     for variable, value in TABLE["gateway"].environment.items():
         monkeypatch.setenv(variable, value)
-    settings = settings_class(TABLE["gateway"])()
+    settings = settings_class(TABLE["gateway"].command[-1])()
     assert settings.embedder_target == f"127.0.0.1:{WIRING.ports['embedder']}"  # type: ignore[attr-defined]
     assert settings.shard_targets == [], "the indexers announce themselves"  # type: ignore[attr-defined]

@@ -25,15 +25,15 @@ class Client:
         self.closed = False
 
     async def search(self, request: pb.SearchShardRequest, *, timeout: float) -> pb.SearchShardResponse:
-        raise NotImplementedError
+        raise AssertionError("choosing asks nobody")
 
     async def search_many(
         self, requests: Sequence[pb.SearchShardRequest], *, timeout: float
     ) -> Sequence[pb.SearchShardResponse]:
-        raise NotImplementedError
+        raise AssertionError("choosing asks nobody")
 
     async def state(self, *, timeout: float) -> pb.GetShardResponse | None:
-        raise NotImplementedError
+        raise AssertionError("choosing asks nobody")
 
     async def close(self) -> None:
         self.closed = True
