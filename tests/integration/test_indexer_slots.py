@@ -18,7 +18,6 @@ from services.common.videos.model import SliceState, VideoStatus
 from services.indexer.settings import Settings
 from tests.integration.indexer_support import (
     Indexer,
-    add_slice,
     add_video,
     indexer,
     indexer_settings,
@@ -56,6 +55,10 @@ async def ready(backbone: Backbone, *videos: str) -> bool:
 
 async def holds(one: Indexer, slot: int) -> bool:
     return slot in await one.held()
+
+
+async def has(one: Indexer, chunks: int) -> bool:
+    return (await one.state()).chunk_count == chunks
 
 
 async def table(backbone: Backbone) -> SlotTable:
@@ -122,7 +125,7 @@ async def test_a_slot_moves_while_events_come(backbone: Backbone, tmp_path: Path
         await eventually(lambda: refuses(zero, SLOT), 20)
         assert await texts(zero) == ["apple of zero"]
         assert await texts(one) == ["apple 1", "apple 2", "apple 4", "apple of one"]
-        assert (await zero.state()).chunk_count == 1
+        await eventually(lambda: has(zero, 1), 20)
         assert SLOT not in await zero.held()
         # And so it stays after a restart of the source.
     async with indexer(two_shards(backbone, tmp_path, 0)) as zero:
@@ -140,10 +143,11 @@ async def test_a_move_that_is_called_off_leaves_no_copy(backbone: Backbone, tmp_
         await eventually(lambda: holds(one, SLOT), 20)
         await finish(backbone, SLOT)  # while it is still copying
         await eventually(lambda: refuses(one, SLOT), 20)
-        assert (await one.state()).chunk_count == 0
+        await eventually(lambda: has(one, 0), 20)
         assert await texts(zero, SLOT) == ["apple 1"]
         # It can come again, and is whole again.
-        await add_slice(backbone.videos, video_id, "00001", ["apple 2"])
+        other = await add_video(backbone, [["apple 2"]], video_id=video_in(SLOT))
+        await eventually(lambda: ready(backbone, other), 20)
         await begin(backbone, {SLOT: 1})
         await eventually(lambda: holds(one, SLOT), 20)
         assert await texts(one, SLOT) == ["apple 1", "apple 2"]
