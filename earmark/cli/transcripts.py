@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
-from earmark.cli import subtitles
+from earmark import subtitles
 from earmark.client import TranscriptLine
 
 
@@ -124,7 +124,8 @@ def _captions(parse: Callable[[str], subtitles.Captions], file: IO[str], path: P
         captions = parse(file.read())
     except subtitles.NotCaptions as error:
         raise Unreadable(str(error)) from error
-    return Transcript(path.name, _title(path), captions.lines, language=captions.language)
+    lines = [TranscriptLine(*line) for line in captions.lines]
+    return Transcript(path.name, _title(path), lines, language=captions.language)
 
 
 def _json(file: IO[str], path: Path) -> Found:

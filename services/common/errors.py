@@ -22,7 +22,13 @@ HTTP_STATUS: dict[str, int] = {
 }
 """HTTP status of each gRPC status used, after google.rpc.Code's own mapping."""
 
-HTTP_STATUS_OF_REASON: dict[str, int] = {"MEDIA_TOO_LARGE": 413, "IMPORT_TOO_LARGE": 413, "MODEL_MISMATCH": 409}
+HTTP_STATUS_OF_REASON: dict[str, int] = {
+    "MEDIA_TOO_LARGE": 413,
+    "IMPORT_TOO_LARGE": 413,
+    "MODEL_MISMATCH": 409,
+    "TRANSCRIPT_CHANGED": 412,
+    "TRANSCRIPT_IN_THE_MAKING": 409,
+}
 """HTTP status of reasons that HTTP has a better one for."""
 
 
@@ -104,6 +110,18 @@ class ModelMismatch(FailedPrecondition):
     """Vectors of two models would meet."""
 
     reason = "MODEL_MISMATCH"
+
+
+class TranscriptChanged(FailedPrecondition):
+    """Somebody else has edited the transcript since the caller looked at it."""
+
+    reason = "TRANSCRIPT_CHANGED"
+
+
+class TranscriptInTheMaking(FailedPrecondition):
+    """The transcript cannot be edited yet."""
+
+    reason = "TRANSCRIPT_IN_THE_MAKING"
 
 
 class NotFound(EarmarkError):

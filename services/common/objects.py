@@ -34,9 +34,9 @@ def slice_audio_key(video_id: str, slice_id: str) -> str:
     return f"videos/{video_id}/slices/{slice_id}.flac"
 
 
-def transcript_key(video_id: str, slice_id: str) -> str:
-    """Gives the key of a slice's transcript."""
-    return f"videos/{video_id}/slices/{slice_id}.json"
+def transcript_key(video_id: str, slice_id: str, edit: str = "") -> str:
+    """Gives the key of a slice's transcript: the recognizer's, or what somebody made of it (`Slice.edit`)."""
+    return f"videos/{video_id}/slices/{slice_id}{f'.edited.{edit}' if edit else ''}.json"
 
 
 class ObjectStore:

@@ -15,6 +15,7 @@ SUSPICIONS = {
     "loop": "the same words over and over, faster or longer than anybody says them",
     "phantom": "a phrase that speech models are known to invent, where little speaks for it",
     "echo": "words of the prompt, where little speaks for them",
+    "marked": "somebody who went over the transcript said that nobody says it",
 }
 """Why a segment is likely to be an invention of the recognizer. It is kept, left out of captions and of search."""
 

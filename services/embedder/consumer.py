@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 
 import numpy as np
 import structlog
@@ -13,7 +15,7 @@ from services.common.events.consumer import Done, Event, Outcome, Reject
 from services.common.executor import BoundedExecutor
 from services.common.objects import ObjectStore, transcript_key
 from services.common.transcript import SliceTranscript
-from services.common.videos.model import ChunkRecord, SliceState, quantized
+from services.common.videos.model import ChunkRecord, SentenceVectors, SliceState, quantized
 from services.common.videos.store import VideoStore
 from services.embedder import metrics
 from services.embedder.batcher import Batcher
@@ -61,39 +63,57 @@ class SliceTranscribedHandler:
         if not isinstance(message, pb.SliceTranscribed):
             return Reject("NOT_A_SLICE_EVENT", f"{event.subject} carries no SliceTranscribed")
         video_id, slice_id = message.video_id, message.slice_id
-        if not await self._is_waiting(video_id, slice_id):
+        if (edit := await self._waiting(video_id, slice_id)) is None:
             return Done()
         # Waits rather than fails: an export at the first start takes longer than an event's deliveries last.
         model = await self._batcher.loaded()
         try:
-            transcript = SliceTranscript.from_bytes(await self._objects.get(transcript_key(video_id, slice_id)))
+            transcript = SliceTranscript.from_bytes(await self._objects.get(transcript_key(video_id, slice_id, edit)))
         except ObjectNotFound:
-            if not await self._is_waiting(video_id, slice_id):
-                return Done()  # deleted meanwhile
+            if await self._waiting(video_id, slice_id) != edit:
+                return Done()  # deleted or edited meanwhile; an edit has an event of its own
             raise
         except (ValueError, TypeError, KeyError) as error:
             raise TranscriptUnreadable(f"the transcript of slice {slice_id} cannot be read: {error}") from error
         chunks = await self._chunking.run(self._cut, transcript, model)
-        sentences = [sentence for chunk in chunks for sentence in chunk.sentences]
-        texts = [*(chunk.text for chunk in chunks), *sentences]
+        known = await self._known(video_id, slice_id, model) if edit else _Known()
+        texts = [text for text in dict.fromkeys(chunk.text for chunk in chunks) if text not in known.chunks]
+        sentences = dict.fromkeys(sentence for chunk in chunks for sentence in chunk.sentences)
+        texts += [text for text in sentences if text not in known.sentences and text not in texts]
         vectors = [vector for some in _batched(texts) for vector in await self._batcher.embed(some, TextKind.PASSAGE)]
+        for text, vector in zip(texts, vectors, strict=True):
+            known.chunks.setdefault(text, vector)
+            known.sentences.setdefault(text, quantized(vector))
         moved = await self._videos.slice_embedded(
             video_id,
             slice_id,
-            chunks=_records(transcript, video_id, slice_id, chunks, vectors),
+            chunks=_records(transcript, video_id, slice_id, chunks, known),
             embedding_model=model.model_revision,
+            edit=edit,
         )
         metrics.CHUNKS.inc(len(chunks) if moved else 0)
         log.info("slice_embedded", video_id=video_id, slice_id=slice_id, chunks=len(chunks), moved=moved)
         return Done()
 
-    async def _is_waiting(self, video_id: str, slice_id: str) -> bool:
-        """Whether the slice still is to be embedded; not so when it was, or its video is gone."""
+    async def _waiting(self, video_id: str, slice_id: str) -> str | None:
+        """Gives which edit of the slice is to be embedded; None when it was embedded before, or its video is gone."""
         try:
             part = (await self._videos.get(video_id)).slice(slice_id)
         except VideoNotFound:
-            return False
-        return part is not None and part.state is SliceState.TRANSCRIBED
+            return None
+        return part.edit if part is not None and part.state is SliceState.TRANSCRIBED else None
+
+    async def _known(self, video_id: str, slice_id: str, model: EmbeddingModel) -> _Known:
+        """Gives the vectors stored from before an edit, as far as they are of the same model."""
+        known = _Known()
+        if (await self._videos.get(video_id)).metadata.embedding_model == model.model_revision:
+            for chunk in await self._videos.former_chunks(video_id, slice_id):
+                known.chunks[chunk.text] = chunk.embedding
+                offsets = [offset for offset, _ in chunk.sentence_marks] + [len(chunk.text)]
+                spans = itertools.pairwise(offsets)
+                for (begin, end), vector in zip(spans, chunk.sentence_vectors, strict=False):
+                    known.sentences[chunk.text[begin:end].strip()] = vector
+        return known
 
     def _cut(self, transcript: SliceTranscript, model: EmbeddingModel) -> list[Chunk]:
         limits = ChunkLimits(
@@ -112,10 +132,17 @@ def _batched(texts: list[str]) -> Iterator[list[str]]:
     return (texts[at : at + TEXTS_AT_ONCE] for at in range(0, len(texts), TEXTS_AT_ONCE))
 
 
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """Vectors of texts: of chunks as they come from the model, of sentences as they are kept."""
+
+    chunks: dict[str, Vectors] = field(default_factory=dict)
+    sentences: dict[str, SentenceVectors] = field(default_factory=dict)
+
+
 def _records(
-    transcript: SliceTranscript, video_id: str, slice_id: str, chunks: list[Chunk], vectors: list[Vectors]
+    transcript: SliceTranscript, video_id: str, slice_id: str, chunks: list[Chunk], known: _Known
 ) -> list[ChunkRecord]:
-    of_sentences = iter(vectors[len(chunks) :])
     return [
         ChunkRecord(
             chunk_id=f"{video_id}/{slice_id}/{number:04d}",
@@ -123,11 +150,11 @@ def _records(
             text=chunk.text,
             start_time=chunk.start_time,
             end_time=chunk.end_time,
-            embedding=vector,
+            embedding=known.chunks[chunk.text],
             sentence_marks=chunk.sentence_marks,
             language=chunk.language or transcript.language,
-            sentence_vectors=quantized(np.stack([next(of_sentences) for _ in chunk.sentence_marks])),
+            sentence_vectors=np.stack([known.sentences[sentence] for sentence in chunk.sentences]),
             speaker=chunk.speaker,
         )
-        for number, (chunk, vector) in enumerate(zip(chunks, vectors[: len(chunks)], strict=True))
+        for number, chunk in enumerate(chunks)
     ]

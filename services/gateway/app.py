@@ -25,6 +25,7 @@ from services.common.videos.sweeper import Sweeper
 from services.gateway.clients import GrpcEmbedder, GrpcShard, watch_replicas
 from services.gateway.consumer import Cleaner, Undertaker
 from services.gateway.directory import RegistryDirectory, ShardDirectory, StaticDirectory
+from services.gateway.edits import Edits
 from services.gateway.fanout import Fanout
 from services.gateway.http import api
 from services.gateway.http.health import Check, State
@@ -109,6 +110,16 @@ async def build(settings: Settings, stack: AsyncExitStack) -> Service:
         idle_seconds=settings.upload_idle_seconds,
     )
     stack.callback(imports.close)
+    edits = Edits(
+        objects=objects,
+        videos=videos,
+        slice_seconds=settings.import_slice_seconds,
+        max_bytes=settings.import_max_bytes,
+        max_segments=settings.import_max_segments,
+        concurrency=settings.import_concurrency,
+        idle_seconds=settings.upload_idle_seconds,
+    )
+    stack.callback(edits.close)
     serving: list[Health] = []
 
     def stopping() -> bool:
@@ -148,6 +159,7 @@ async def build(settings: Settings, stack: AsyncExitStack) -> Service:
         library=library,
         uploads=uploads,
         imports=imports,
+        edits=edits,
         watcher=watcher,
         searcher=searcher,
         shards=Shards(tables=tables, goals=goals, peers=peers, stream=bus, driver=rebalancer),

@@ -96,11 +96,12 @@ def checked(
     external_id = one_line(external_id)
     if len(external_id) > MAX_EXTERNAL_ID_CHARS:
         raise InvalidArgument(f"external_id is over {MAX_EXTERNAL_ID_CHARS} characters", field="external_id")
-    segments, end = _segments(lines, max_segments)
+    segments = checked_segments(lines, max_segments)
+    end = max(segment.end for segment in segments)
     return NewTranscript(
         title=chosen,
         url=url,
-        language=_language(language),
+        language=checked_language(language),
         duration=_duration(duration, end),
         collection=checked_collection(collection),
         tags=checked_tags(tags),
@@ -131,7 +132,7 @@ def read_json(body: bytes | bytearray, *, max_segments: int) -> NewTranscript:
         )
     duration = fields.get("duration")
     return checked(
-        (_line(index, line) for index, line in enumerate(lines)),
+        (line_of(index, line) for index, line in enumerate(lines)),
         max_segments=max_segments,
         duration=None if duration is None else _number(duration, "duration"),
         tags=tags,
@@ -139,7 +140,8 @@ def read_json(body: bytes | bytearray, *, max_segments: int) -> NewTranscript:
     )
 
 
-def _line(index: int, line: Any) -> Line:
+def line_of(index: int, line: Any) -> Line:
+    """Reads a segment from JSON. Raises InvalidArgument."""
     name = f"segments[{index}]"
     if not isinstance(line, dict):
         raise InvalidArgument(f"{name} must be an object with start, end and text", field=name)
@@ -170,8 +172,12 @@ def _text(value: Any, name: str) -> str:
     return value
 
 
-def _segments(lines: Iterable[Line], max_segments: int) -> tuple[list[Segment], float]:
-    """Gives the segments, sorted, those without a word left out, and where the last of them ends."""
+def checked_segments(lines: Iterable[Line], max_segments: int) -> list[Segment]:
+    """Gives the segments, sorted, those without a word left out; at least one.
+
+    Raises:
+        InvalidArgument: Something is wrong; the message says which segment, counted from 0.
+    """
     segments: list[Segment] = []
     latest = furthest = 0.0
     characters = 0
@@ -201,7 +207,7 @@ def _segments(lines: Iterable[Line], max_segments: int) -> tuple[list[Segment], 
             field="segments",
         )
     segments.sort(key=lambda segment: segment.start)
-    return segments, max(segment.end for segment in segments)
+    return segments
 
 
 def _check_times(index: int, start: float, end: float, latest: float, furthest: float) -> None:
@@ -230,7 +236,8 @@ def _wrong(index: int, field: str, what: str) -> InvalidArgument:
     return InvalidArgument(f"segments[{index}] {what}", field=f"segments[{index}].{field}")
 
 
-def _language(text: str) -> str:
+def checked_language(text: str) -> str:
+    """Gives an ISO 639 code without its region; empty for none. Raises InvalidArgument."""
     found = _LANGUAGE.fullmatch(text.strip().lower())
     if text.strip() and not found:
         raise InvalidArgument(f"language {text[:32]!r} is no ISO 639 code, such as en", field="language")

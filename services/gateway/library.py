@@ -15,7 +15,7 @@ from services.common.executor import BoundedExecutor
 from services.common.ids import is_video_id
 from services.common.objects import media_key, transcript_key
 from services.common.transcript import SliceTranscript
-from services.common.videos.model import SliceState, Video, VideoStatus
+from services.common.videos.model import Slice, SliceState, Video, VideoStatus
 from services.gateway import captions
 from services.gateway.attributes import checked_collection, checked_tags, checked_title
 from services.gateway.captions import CaptionFormat
@@ -25,6 +25,7 @@ UNCHANGED: Any = object()
 DEFAULT_LIMIT = 50
 MAX_LIMIT = 200
 _FETCHES = 8
+_LOOKS = 3
 _SPOKEN = {SliceState.TRANSCRIBED, SliceState.EMBEDDED, SliceState.INDEXED}
 _OVER = {VideoStatus.READY, VideoStatus.FAILED}
 
@@ -87,6 +88,8 @@ class Transcript:
     media_type: str
     complete: bool
     """Whether everything that was said is in it."""
+    revision: int = 0
+    """How often it was edited."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,7 +180,9 @@ class Library:
         """Does again what failed of a video. Raises VideoNotFound, FailedPrecondition when it has not failed."""
         return await self._videos.retry(_checked(video_id))
 
-    async def transcript(self, video_id: str, form: str, suspect: str = "") -> Transcript:
+    async def transcript(
+        self, video_id: str, form: str, suspect: str = "", *, words: bool = False, original: bool = False
+    ) -> Transcript:
         """Gives what was said, as far as it is transcribed.
 
         Args:
@@ -185,6 +190,8 @@ class Library:
             form: json, vtt, srt or txt.
             suspect: `include` or `exclude` what likely nobody said; when empty json includes it, with the reason, and
                 the others do not.
+            words: Whether captions have the time of each word; only vtt can.
+            original: Whether what was heard is wanted, before anybody edited it.
 
         Raises:
             VideoNotFound: There is no such video.
@@ -197,23 +204,38 @@ class Library:
             raise InvalidArgument(f"format {form[:32]!r} is not one of {allowed}", field="format") from None
         if suspect not in {"", "include", "exclude"}:
             raise InvalidArgument(f"suspect {suspect[:32]!r} is neither include nor exclude", field="suspect")
+        if words and chosen is not CaptionFormat.VTT:
+            raise InvalidArgument("words=true is for format=vtt; json has them anyway", field="words")
         all_of_it = suspect == "include" or (not suspect and chosen is CaptionFormat.JSON)
-        video = await self._present(video_id)
-        spoken = [part for part in video.slices if part.state in _SPOKEN or video.status in _OVER]
+        looks = 0
+        while True:
+            looks += 1
+            video = await self._present(video_id)
+            spoken = [part for part in video.slices if part.state in _SPOKEN or part.edit or video.status in _OVER]
+            stored = await self._stored(video, spoken, original)
+            # An edit takes the one before it away; whoever was about to read that looks again.
+            lost = any(data is None and part.edit for part, data in zip(spoken, stored, strict=True))
+            if original or not lost or looks == _LOOKS:
+                break
+        found = [data for data in stored if data is not None]
+        complete = video.slicing_done and len(found) == len(video.slices)
+        body = await self._reading.run(
+            _written, chosen, video, found, complete=complete, all_of_it=all_of_it, words=words
+        )
+        return Transcript(body, captions.MEDIA_TYPES[chosen], complete, video.transcript_revision)
+
+    async def _stored(self, video: Video, parts: Sequence[Slice], original: bool) -> Sequence[bytes | None]:
         fetching = asyncio.Semaphore(_FETCHES)
 
-        async def fetch(slice_id: str) -> bytes | None:
+        async def fetch(part: Slice) -> bytes | None:
             async with fetching:
                 try:
-                    return await self._objects.get(transcript_key(video.video_id, slice_id))
+                    key = transcript_key(video.video_id, part.slice_id, "" if original else part.edit)
+                    return await self._objects.get(key)
                 except ObjectNotFound:  # failed before it was transcribed, or deleted meanwhile
                     return None
 
-        stored = await asyncio.gather(*(fetch(part.slice_id) for part in spoken))
-        found = [data for data in stored if data is not None]
-        complete = video.slicing_done and len(found) == len(video.slices)
-        body = await self._reading.run(_written, chosen, video, found, complete, all_of_it)
-        return Transcript(body, captions.MEDIA_TYPES[chosen], complete)
+        return await asyncio.gather(*(fetch(part) for part in parts))
 
     async def media(self, video_id: str) -> Media:
         """Says what media is stored for a video.
@@ -267,16 +289,26 @@ def _position(text: str) -> tuple[dt.datetime, str] | None:
         raise InvalidArgument("the cursor is not one of ours; leave it out to begin again", field="cursor") from None
 
 
-def _written(form: CaptionFormat, video: Video, stored: list[bytes], complete: bool, all_of_it: bool) -> bytes:
+def _written(
+    form: CaptionFormat, video: Video, stored: list[bytes], *, complete: bool, all_of_it: bool, words: bool
+) -> bytes:
     transcripts = [SliceTranscript.from_bytes(data) for data in stored]
-    if not all_of_it:
+    if not all_of_it and form is not CaptionFormat.JSON:
         transcripts = [transcript.believed() for transcript in transcripts]
     language = video.metadata.language
     match form:
         case CaptionFormat.JSON:
-            return orjson.dumps(captions.to_json(video.video_id, transcripts, language=language, complete=complete))
+            shown = captions.to_json(
+                video.video_id,
+                transcripts,
+                language=language,
+                complete=complete,
+                revision=video.transcript_revision,
+                suspect=all_of_it,
+            )
+            return orjson.dumps(shown)
         case CaptionFormat.VTT:
-            return captions.to_vtt(transcripts, language=language).encode()
+            return captions.to_vtt(transcripts, language=language, words=words).encode()
         case CaptionFormat.SRT:
             return captions.to_srt(transcripts).encode()
         case CaptionFormat.TXT:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from typing import Any
 
 from services.common.ids import slot_of
 from services.common.index_token import IndexToken
+from services.common.transcript import Segment
 from services.common.videos.model import Failure, Progress, Slice, Source, Video
 from services.gateway.ranking import LegScore
 from services.gateway.search import Hit, SearchAnswer
@@ -36,6 +38,7 @@ def video(shown: Video) -> Json:
         "error": _failure(shown.error),
         "warnings": _warnings(shown),
         "revision": shown.revision,
+        "transcript_revision": shown.transcript_revision,
         "collection": shown.collection or None,
         "tags": list(shown.tags),
         "index_token": index_token(shown),
@@ -79,6 +82,11 @@ def links(shown: Video) -> Json:
         "media": f"{path}/media" if shown.has_media else None,
         "page": f"/v/{shown.video_id}",
     }
+
+
+def segment(name: str, shown: Segment) -> Json:
+    """Gives a segment of a transcript."""
+    return {"segment_id": name, **{one.name: getattr(shown, one.name) for one in fields(shown)}}
 
 
 def search(answer: SearchAnswer) -> Json:

@@ -63,4 +63,4 @@ class Indexing:
         if settled and part is not None and part.state is SliceState.INDEXED:  # a replay, long since done
             return
         # Also when another replica was quicker: it may have died between moving the slice and settling the video.
-        await self._videos.slice_indexed(video.video_id, slice_id, sequence=sequence)
+        await self._videos.slice_indexed(video.video_id, slice_id, sequence=sequence, edit=part.edit if part else "")

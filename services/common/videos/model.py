@@ -62,6 +62,10 @@ class Slice:
     end_time: float
     state: SliceState
     attempts: int
+    edit: str = ""
+    """Which edited transcript counts (`objects.transcript_key`); empty for the recognizer's own."""
+    done_at: datetime | None = None
+    """When it was last made searchable."""
 
     @classmethod
     def from_document(cls, fields: dict[str, Any]) -> Self:
@@ -72,6 +76,8 @@ class Slice:
             fields["end_time"],
             SliceState(fields["state"]),
             fields["attempts"],
+            fields.get("edit") or "",
+            fields.get("done_at"),
         )
 
 
@@ -159,6 +165,10 @@ class Video:
     """Last stream sequence that made some of it searchable; 0 while nothing is."""
     speech: SpeechOptions = field(default_factory=SpeechOptions)
     """What the uploader said of the speech in it."""
+    transcript_revision: int = 0
+    """How often its transcript was edited."""
+    began_at: datetime | None = None
+    """When it was last taken up: by the slicer, by an import, an edit or a retry."""
 
     @property
     def progress(self) -> Progress:
@@ -213,6 +223,8 @@ class Video:
             tags=tuple(doc.get("tags", ())),
             index_sequence=doc.get("index_sequence", 0),
             speech=SpeechOptions.from_document(doc.get("speech")),
+            transcript_revision=doc.get("transcript_revision", 0),
+            began_at=doc.get("began_at"),
         )
 
 

@@ -20,7 +20,7 @@ from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import DuplicateKeyError
 
 from earmark.events.v1 import events_pb2 as pb
-from services.common.errors import FailedPrecondition, VideoNotFound
+from services.common.errors import FailedPrecondition, TranscriptChanged, TranscriptInTheMaking, VideoNotFound
 from services.common.events.bus import EventBus, OwedEvent
 from services.common.ids import slot_of
 from services.common.speech import SpeechOptions
@@ -130,26 +130,40 @@ class VideoStore:
 
     async def chunks(self, video_id: str, slice_id: str | None = None) -> list[ChunkRecord]:
         """Gives the chunks of a video, or of one of its slices, in order of time; none when the video is gone."""
-        doc = await self._videos.find_one({"_id": video_id}, {"transcripts": 1, "continued": 1})
+        doc = await self._videos.find_one({"_id": video_id}, {"transcripts": 1, "continued": 1, "slices": 1})
         if doc is None:
             return []
-        fields = doc["transcripts"]
-        if doc.get("continued"):
-            async for more in self._continuations.find({"video_id": video_id}):
-                fields += more["transcripts"]
-        wanted = (f for f in fields if slice_id is None or f["slice_id"] == slice_id)
+        wanted = (f for f in await self._all_chunks(doc) if slice_id is None or f["slice_id"] == slice_id)
         return sorted((ChunkRecord.from_document(f) for f in wanted), key=lambda chunk: chunk.chunk_id)
 
     async def scan(self, slots: Collection[int]) -> AsyncIterator[tuple[Video, list[ChunkRecord]]]:
         """Gives every video of `slots` that is not being deleted, with all its chunks, for a rebuild of an index."""
         query = {"slot": {"$in": sorted(slots)}, "status": {"$ne": VideoStatus.DELETING}}
         async for doc in self._videos.find(query, batch_size=16):
-            fields = doc["transcripts"]
-            if doc.get("continued"):
-                async for more in self._continuations.find({"video_id": doc["_id"]}):
-                    fields += more["transcripts"]
+            fields = await self._all_chunks(doc)
             chunks = sorted((ChunkRecord.from_document(f) for f in fields), key=lambda chunk: chunk.chunk_id)
             yield Video.from_document(doc), chunks
+
+    async def former_chunks(self, video_id: str, slice_id: str) -> list[ChunkRecord]:
+        """Gives what is stored of a slice from before it was edited, for the vectors that are right still."""
+        mine = {"$filter": {"input": "$transcripts", "cond": {"$eq": ["$$this.slice_id", slice_id]}}}
+        doc = await self._videos.find_one({"_id": video_id}, {"transcripts": mine})
+        fields: list[Document] = doc["transcripts"] if doc else []
+        async for more in self._continuations.find({"video_id": video_id, "slice_id": slice_id}):
+            fields += more["transcripts"]
+        return [ChunkRecord.from_document(f) for f in fields]
+
+    async def _all_chunks(self, doc: Document) -> list[Document]:
+        """Gives the chunks of a document and of its continuations, as far as those are of the edit that counts."""
+        fields: list[Document] = doc["transcripts"]
+        if doc.get("continued"):
+            edits = {entry["slice_id"]: entry.get("edit") or "" for entry in doc["slices"]}
+            inside = {entry["slice_id"] for entry in fields}
+            async for more in self._continuations.find({"video_id": doc["_id"]}):
+                part = more["slice_id"]
+                if part not in inside and more.get("edit", "") == edits.get(part):
+                    fields += more["transcripts"]
+        return fields
 
     # ── the way of a video ───────────────────────────────────────────────────────────────────────
 
@@ -227,6 +241,7 @@ class VideoStore:
             ],
             "slicing_done": True,
             "duration": duration,
+            "began_at": now,
         }
         doc["metadata"] |= {"language": language, "speaker_count": speaker_count, "asr_model": asr_model}
         if external_id:
@@ -242,7 +257,8 @@ class VideoStore:
 
     async def begin_processing(self, video_id: str) -> Video | None:
         """Moves an uploaded video to processing and gives it; None when it is gone, failed or cut already."""
-        await self._change(video_id, {"status": VideoStatus.UPLOADED}, {"$set": {"status": VideoStatus.PROCESSING}})
+        began = {"status": VideoStatus.PROCESSING, "began_at": _now()}
+        await self._change(video_id, {"status": VideoStatus.UPLOADED}, {"$set": began})
         doc = await self._videos.find_one(
             {"_id": video_id, "status": VideoStatus.PROCESSING, "slicing_done": False}, _WITHOUT_CHUNKS
         )
@@ -262,7 +278,8 @@ class VideoStore:
             "attempts": 0,
         }
         owed = OwedEvent.of("slice.cut", pb.SliceCut(video_id=video_id, slice_id=slice_id), video_id)
-        condition = {"slices.slice_id": {"$ne": slice_id}}
+        # A slicer that was taken for dead must not cut on in what somebody has given a transcript since.
+        condition = {"slices.slice_id": {"$ne": slice_id}, "slicing_done": False}
         return await self._change(video_id, condition, {"$push": {"slices": entry}}, [owed])
 
     async def finish_slicing(self, video_id: str, *, duration: float, warnings: Collection[VideoWarning] = ()) -> None:
@@ -313,16 +330,26 @@ class VideoStore:
         return moved
 
     async def slice_embedded(
-        self, video_id: str, slice_id: str, *, chunks: Collection[ChunkRecord], embedding_model: str
+        self, video_id: str, slice_id: str, *, chunks: Collection[ChunkRecord], embedding_model: str, edit: str = ""
     ) -> bool:
-        """Adds a slice's chunks and moves it on from transcribed; owes slice.embedded.
+        """Puts a slice's chunks in place of those it had, and moves it on from transcribed; owes slice.embedded.
 
-        False when the slice was moved on before, or the video is gone.
+        False when the slice was moved on or edited before, or the video is gone.
+
+        Args:
+            video_id: The video.
+            slice_id: The slice.
+            chunks: All its chunks.
+            embedding_model: The model their vectors are of.
+            edit: The edit they were made of (`Slice.edit`).
         """
         entries = [chunk.to_document() for chunk in sorted(chunks, key=lambda chunk: chunk.chunk_id)]
         size = sum(_chunk_bytes(entry) for entry in entries)
         owed = OwedEvent.of("slice.embedded", pb.SliceEmbedded(video_id=video_id, slice_id=slice_id), video_id)
-        state = {"slices": _in_state(slice_id, SliceState.TRANSCRIBED)}
+        state = {"slices": _in_state(slice_id, SliceState.TRANSCRIBED, edit)}
+        if edit:
+            # In two steps: as long as it is transcribed nothing looks at the slice's chunks, and it is done again.
+            await self._drop_chunks(video_id, slice_id, state)
         moved: Document = {"slices.$.state": SliceState.EMBEDDED, "metadata.embedding_model": embedding_model}
         inside = await self._change(
             video_id,
@@ -335,32 +362,57 @@ class VideoStore:
             [owed],
         )
         if inside:
+            if edit:
+                await self._continuations.delete_many({"video_id": video_id, "slice_id": slice_id})
             return True
         if await self._videos.find_one({"_id": video_id, "status": {"$in": _OPEN}, **state}, {"_id": 1}) is None:
             return False
         # The document is full: the chunks go beside it first, so that a crash in between leaves nothing half done.
         # `video_id` stands in the id, and the slice's state decides whether the continuation counts.
-        part = {"_id": f"{video_id}/{slice_id}", "video_id": video_id, "slice_id": slice_id, "transcripts": entries}
+        part = {
+            "_id": f"{video_id}/{slice_id}{f'/{edit}' if edit else ''}",
+            "video_id": video_id,
+            "slice_id": slice_id,
+            "transcripts": entries,
+            "edit": edit,
+        }
         await self._continuations.replace_one({"_id": part["_id"]}, part, upsert=True)
         if await self._change(video_id, state, {"$set": {**moved, "continued": True}}, [owed]):
+            if edit:
+                former = {"video_id": video_id, "slice_id": slice_id, "_id": {"$ne": part["_id"]}}
+                await self._continuations.delete_many(former)
             return True
         if await self._videos.find_one({"_id": video_id, "continued": True}, {"_id": 1}) is None:
             await self._continuations.delete_one({"_id": part["_id"]})
         return False
 
-    async def slice_indexed(self, video_id: str, slice_id: str, *, sequence: int = 0) -> bool:
+    async def _drop_chunks(self, video_id: str, slice_id: str, state: Document) -> None:
+        """Takes the chunks of a slice out of the document itself, if it is in this state."""
+        mine = {"$filter": {"input": "$transcripts", "cond": {"$eq": ["$$this.slice_id", slice_id]}}}
+        doc = await self._videos.find_one({"_id": video_id, **state}, {"transcripts": mine})
+        if doc and doc["transcripts"]:
+            size = sum(map(_chunk_bytes, doc["transcripts"]))
+            # Who comes second finds none, so that the size is taken off once.
+            condition = {**state, "transcripts.slice_id": slice_id}
+            change = {"$pull": {"transcripts": {"slice_id": slice_id}}, "$inc": {"transcripts_bytes": -size}}
+            await self._change(video_id, condition, change)
+
+    async def slice_indexed(self, video_id: str, slice_id: str, *, sequence: int = 0, edit: str = "") -> bool:
         """Moves a slice on from embedded; owes slice.indexed, and video.ready when it was the last.
 
-        False when the slice was moved on before, or the video is gone.
+        False when the slice was moved on or edited before, or the video is gone.
 
         Args:
             video_id: The video.
             slice_id: The slice.
             sequence: Stream sequence by which it can be found in every replica that has applied it.
+            edit: The edit that can be found (`Slice.edit`).
         """
         owed = OwedEvent.of("slice.indexed", pb.SliceIndexed(video_id=video_id, slice_id=slice_id), video_id)
-        change = {"$set": {"slices.$.state": SliceState.INDEXED}, "$max": {"index_sequence": sequence}}
-        moved = await self._change(video_id, {"slices": _in_state(slice_id, SliceState.EMBEDDED)}, change, [owed])
+        done = {"slices.$.state": SliceState.INDEXED, "slices.$.done_at": _now()}
+        waiting = {"slices": _in_state(slice_id, SliceState.EMBEDDED, edit)}
+        change = {"$set": done, "$max": {"index_sequence": sequence}}
+        moved = await self._change(video_id, waiting, change, [owed])
         await self.settle(video_id)
         return moved
 
@@ -386,6 +438,70 @@ class VideoStore:
         if fields and not await self._change(video_id, {}, {"$set": fields}, [owed]):
             raise VideoNotFound(video_id)
         return await self.get(video_id)
+
+    async def edit_transcript(
+        self,
+        video_id: str,
+        edits: Mapping[str, str],
+        *,
+        transcript_revision: int,
+        new_slices: Collection[tuple[str, float, float]] = (),
+        duration: float | None = None,
+    ) -> Video:
+        """Makes edited transcripts, which are stored already, count; owes slice.transcribed for each.
+
+        Args:
+            video_id: The video.
+            edits: For each slice that is edited, what its transcript is stored under (`Slice.edit`).
+            transcript_revision: The one that the edits were made of.
+            new_slices: Id, start and end (seconds) of slices the video did not have, in order, behind its others.
+            duration: New length in seconds, where the video gets longer.
+
+        Raises:
+            VideoNotFound: There is no such video, or it is being deleted.
+            TranscriptChanged: It was edited since.
+            TranscriptInTheMaking: It is not all cut yet, and more is to come.
+        """
+        while True:
+            now = _now()
+            doc = await self._videos.find_one({"_id": video_id, "status": {"$in": _OPEN}}, _WITHOUT_CHUNKS)
+            if doc is None:
+                raise VideoNotFound(video_id)
+            if doc.get("transcript_revision", 0) != transcript_revision:
+                raise TranscriptChanged(
+                    f"the transcript of {video_id} was edited meanwhile; get it again and repeat your change",
+                    metadata={"transcript_revision": str(doc.get("transcript_revision", 0))},
+                )
+            slices = doc["slices"] + [
+                {"slice_id": name, "start_time": start, "end_time": end, "attempts": 0}
+                for name, start, end in new_slices
+            ]
+            for entry in slices:
+                if entry["slice_id"] in edits:
+                    entry.pop("failed_from", None)
+                    entry.update(state=SliceState.TRANSCRIBED, edit=edits[entry["slice_id"]])
+            change: Document = {"slices": slices}
+            if doc["slicing_done"] or doc["status"] == VideoStatus.FAILED:
+                failed = any(entry["state"] == SliceState.FAILED for entry in slices)
+                change |= {
+                    "slicing_done": True,
+                    "status": VideoStatus.PROCESSING,
+                    "error": doc["error"] if failed else None,
+                }
+                if doc["status"] != VideoStatus.PROCESSING:
+                    change["began_at"] = now
+            elif new_slices:
+                raise TranscriptInTheMaking(f"{video_id} is not all cut yet; wait until it is, or has failed")
+            if duration is not None:
+                change["duration"] = duration
+            owed = [
+                OwedEvent.of("slice.transcribed", pb.SliceTranscribed(video_id=video_id, slice_id=name), video_id)
+                for name in edits
+            ]
+            # Conditional on the revision, since the slices are written as they were read.
+            condition = {"revision": doc["revision"]}
+            if await self._change(video_id, condition, {"$set": change, "$inc": {"transcript_revision": 1}}, owed):
+                return await self.get(video_id)
 
     # ── failing and trying again ─────────────────────────────────────────────────────────────────
 
@@ -434,7 +550,10 @@ class VideoStore:
         # Conditional on the revision, since the slices are written as they were read.
         condition = {"status": VideoStatus.FAILED, "revision": doc["revision"]}
         if not await self._change(
-            video_id, condition, {"$set": {"status": status, "error": None, "slices": slices}}, owed
+            video_id,
+            condition,
+            {"$set": {"status": status, "error": None, "slices": slices, "began_at": _now()}},
+            owed,
         ):
             raise FailedPrecondition(
                 f"only a failed video can be tried again; {video_id} is {(await self.get(video_id)).status}",
@@ -583,8 +702,10 @@ def _new_document(
     }  # fmt: skip
 
 
-def _in_state(slice_id: str, state: SliceState) -> Document:
-    return {"$elemMatch": {"slice_id": slice_id, "state": state}}
+def _in_state(slice_id: str, state: SliceState, edit: str | None = None) -> Document:
+    """Matches a slice in a state, and if one is given of just this edit (empty for none)."""
+    wanted: Document = {"slice_id": slice_id, "state": state}
+    return {"$elemMatch": wanted if edit is None else {**wanted, "edit": edit or None}}
 
 
 def _chunk_bytes(entry: Document) -> int:

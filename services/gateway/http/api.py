@@ -7,7 +7,8 @@ from importlib.metadata import PackageNotFoundError, version
 
 from fastapi import FastAPI
 
-from services.gateway.http import edge, errors, health, media, page, search, videos
+from services.gateway.edits import Edits
+from services.gateway.http import edge, errors, health, media, page, search, transcripts, videos
 from services.gateway.http import imports as imports_http
 from services.gateway.http import shards as shard_routes
 from services.gateway.imports import Imports
@@ -29,6 +30,7 @@ def create(
     library: Library,
     uploads: Uploads,
     imports: Imports,
+    edits: Edits,
     watcher: Watcher,
     searcher: Searcher,
     shards: Shards,
@@ -49,6 +51,7 @@ def create(
     routers = [
         search.router(searcher=searcher, query_max_chars=query_max_chars),
         videos.router(library=library, uploads=uploads, watcher=watcher),
+        transcripts.router(library=library, edits=edits),
         imports_http.router(imports=imports),
         media.router(library=library),
         shard_routes.router(shards=shards),

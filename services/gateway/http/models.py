@@ -101,6 +101,8 @@ class Video(_Shape):
     warnings: list[VideoWarning]
     revision: int
     """Grows with every change."""
+    transcript_revision: int
+    """How often the transcript was edited."""
     collection: str | None = Field(examples=["baking"])
     """The collection it belongs to."""
     tags: list[str]
@@ -189,6 +191,36 @@ class VideoChange(_Shape):
     """Empty or null takes it out of its collection."""
     tags: list[str] | None = []
     """In place of all it had; empty or null takes all away."""
+
+
+class SegmentChange(_Shape):
+    """What is to change of a segment; what is left out stays."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={"examples": [{"text": "The yeast eats the sugar.", "speaker": "Ann"}]},
+        use_attribute_docstrings=True,
+    )
+
+    text: str = ""
+    """Not empty; at most 10000 characters."""
+    start: float = 0.0
+    """Seconds; not over the neighbours."""
+    end: float = 0.0
+    speaker: str = ""
+    """Empty for unknown."""
+    suspect: bool | str = False
+    """true where nobody says it: it is then left out of captions and of search; false where somebody does."""
+
+
+class EditedSegment(_Shape):
+    """A segment after a change."""
+
+    video_id: str = _ID
+    revision: int
+    """The transcript's new revision, also in ETag."""
+    status: Status
+    segment: dict[str, Any]
 
 
 class Range(_Shape):

@@ -77,13 +77,6 @@ _EVENTS_RESPONSE: dict[int | str, dict[str, Any]] = {
         },
     }
 }
-_TRANSCRIPT_RESPONSE: dict[int | str, dict[str, Any]] = {
-    200: {
-        "model": models.Transcript,
-        "description": "The transcript.",
-        "content": {"text/vtt": {}, "application/x-subrip": {}, "text/plain": {}},
-    }
-}
 
 
 def router(*, library: Library, uploads: Uploads, watcher: Watcher) -> APIRouter:
@@ -165,23 +158,6 @@ def router(*, library: Library, uploads: Uploads, watcher: Watcher) -> APIRouter
     async def retry(video_id: str) -> Response:
         """Does again what failed of a failed video, and only that."""
         return json(views.video(await library.retry(video_id)), 202)
-
-    @routes.get("/videos/{video_id}/transcript", responses=_TRANSCRIPT_RESPONSE, summary="Get what was said")
-    async def transcript(
-        video_id: str,
-        format: Annotated[str, Query(description="json, vtt, srt or txt.")] = "json",  # noqa: A002
-        suspect: Annotated[
-            str,
-            Query(
-                description="include or exclude what likely nobody said; json has it, with the reason, and captions do "
-                "not, unless told."
-            ),
-        ] = "",
-    ) -> Response:
-        """Gives the transcript as far as there is one, as JSON with word times, as captions, or as text."""
-        found = await library.transcript(video_id, format, suspect)
-        headers = {**NO_STORE, "X-Earmark-Complete": str(found.complete).lower()}
-        return Response(found.body, headers=headers, media_type=found.media_type)
 
     return routes
 

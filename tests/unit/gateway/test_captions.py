@@ -91,8 +91,10 @@ def test_json_has_all_the_recognizer_knew() -> None:
         "video_id": "vid_x",
         "language": "en",
         "complete": False,
+        "revision": 0,
         "segments": [
             {
+                "segment_id": "00000.0",
                 "start": 1.0,
                 "end": 2.0,
                 "text": " hi",

@@ -6,8 +6,7 @@ import html
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-
-from earmark.client import TranscriptLine
+from typing import NamedTuple
 
 _TIME = r"(?:(\d+):)?(\d{1,2}):(\d{2})[.,](\d{1,3})"
 _TIMING = re.compile(rf"\s*{_TIME}\s+-->\s+{_TIME}(?:\s.*)?")
@@ -20,16 +19,28 @@ _EMPTY_ROWS = re.compile(r"(?:\r?\n){2,}")
 _BLANK_ROWS = re.compile(r"(?:\r?\n[ \t]*){2,}")
 _NO_CUES = ("NOTE", "STYLE", "REGION")
 
+OWN_WORD_TIMES = "- word by word"
+"""Behind WEBVTT in files of ours that have the time of each word."""
+
 
 class NotCaptions(Exception):
     """The text is not in this form."""
+
+
+class Line(NamedTuple):
+    """A stretch of speech: seconds, what is said, and who says it (empty when unknown)."""
+
+    start: float
+    end: float
+    text: str
+    speaker: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Captions:
     """What a file of captions says. `language` is ISO 639-1, empty when unknown."""
 
-    lines: list[TranscriptLine]
+    lines: list[Line]
     language: str = ""
 
 
@@ -51,7 +62,8 @@ def read_vtt(text: str) -> Captions:
     head = re.split(r"\r?\n\r?\n", text, maxsplit=1)[0]
     found = _LANGUAGE.search(head)
     cues = list(_cues(text, _EMPTY_ROWS))
-    if _INNER_TIME.search(text):
+    # Our own files with times within have each cue once, however often the same is said.
+    if _INNER_TIME.search(text) and not text.startswith(f"WEBVTT {OWN_WORD_TIMES}"):
         cues = _unrolled(cues)
     return Captions([line for cue in cues for line in _voices(cue)], found[1].lower() if found else "")
 
@@ -63,7 +75,7 @@ def read_srt(text: str) -> Captions:
         NotCaptions: it is none.
     """
     said = ((cue, _plain(" ".join(cue.rows))) for cue in _cues(text, _BLANK_ROWS))
-    return Captions([TranscriptLine(cue.start, cue.end, plain) for cue, plain in said if plain])
+    return Captions([Line(cue.start, cue.end, plain) for cue, plain in said if plain])
 
 
 def _cues(text: str, apart: re.Pattern[str]) -> Iterator[_Cue]:
@@ -104,7 +116,7 @@ def _unrolled(cues: list[_Cue]) -> list[_Cue]:
     return kept
 
 
-def _voices(cue: _Cue) -> Iterator[TranscriptLine]:
+def _voices(cue: _Cue) -> Iterator[Line]:
     """Gives what each voice of a cue says; several share its time by the length of their words."""
     text = " ".join(cue.rows)
     parts: list[tuple[str, str]] = []
@@ -118,7 +130,7 @@ def _voices(cue: _Cue) -> Iterator[TranscriptLine]:
     start = cue.start
     for who, plain in said:
         end = start + (cue.end - cue.start) * len(plain) / letters
-        yield TranscriptLine(round(start, 3), round(end, 3), plain, who)
+        yield Line(round(start, 3), round(end, 3), plain, who)
         start = end
 
 

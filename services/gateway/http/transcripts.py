@@ -1,0 +1,136 @@
+"""Routes of transcripts: read in their forms, put in place, corrected."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Header, Query, Request
+from starlette.responses import Response
+
+from services.common.errors import InvalidArgument
+from services.gateway import views
+from services.gateway.edits import Edits, SegmentChange
+from services.gateway.http import models
+from services.gateway.http.respond import NO_STORE, json
+from services.gateway.library import Library
+from services.gateway.transcript_form import MEDIA_TYPES
+
+_TRANSCRIPT_RESPONSE: dict[int | str, dict[str, Any]] = {
+    200: {
+        "model": models.Transcript,
+        "description": "The transcript.",
+        "content": {"text/vtt": {}, "application/x-subrip": {}, "text/plain": {}},
+    }
+}
+
+
+_SEGMENT: dict[str, Any] = {
+    "type": "object",
+    "required": ["start", "end", "text"],
+    "properties": {
+        "start": {"type": "number", "minimum": 0, "description": "Seconds."},
+        "end": {"type": "number", "maximum": 86400},
+        "text": {"type": "string", "maxLength": 10000},
+        "speaker": {"type": "string", "maxLength": 100},
+        "suspect": {"description": "true or a reason where nobody says it."},
+        "language": {"type": "string", "description": "ISO 639-1; empty for that of the video."},
+        "words": {"type": "array", "items": {"type": "object"}, "description": "As an export has them."},
+    },
+}
+_TRANSCRIPT_BODY: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "text/vtt": {"schema": {"type": "string"}},
+            "application/x-subrip": {"schema": {"type": "string"}},
+            "application/json": {
+                "schema": {
+                    "type": "object",
+                    "required": ["segments"],
+                    "properties": {
+                        "segments": {"type": "array", "minItems": 1, "items": _SEGMENT},
+                        "language": {"type": "string", "description": "ISO 639-1."},
+                    },
+                },
+                "example": {"segments": [{"start": 0.0, "end": 4.2, "text": "The yeast eats the sugar."}]},
+            },
+        },
+    }
+}
+IfMatch = Annotated[
+    str, Header(description="ETag of the transcript the change is made of; when it was edited since, 412.")
+]
+
+
+def router(*, library: Library, edits: Edits) -> APIRouter:
+    """Makes the routes."""
+    routes = APIRouter(tags=["transcripts"], responses=models.ERRORS)
+
+    @routes.get("/videos/{video_id}/transcript", responses=_TRANSCRIPT_RESPONSE, summary="Get what was said")
+    async def transcript(
+        video_id: str,
+        format: Annotated[str, Query(description="json, vtt, srt or txt.")] = "json",  # noqa: A002
+        suspect: Annotated[
+            str,
+            Query(
+                description="include or exclude what likely nobody said; json has it, with the reason, and captions do "
+                "not, unless told."
+            ),
+        ] = "",
+        words: Annotated[bool, Query(description="Whether vtt has the time of each word.")] = False,
+        original: Annotated[bool, Query(description="Gives what was heard, before anybody edited it.")] = False,
+    ) -> Response:
+        """Gives the transcript as far as there is one, as JSON with word times, as captions, or as text."""
+        found = await library.transcript(video_id, format, suspect, words=words, original=original)
+        headers = {**NO_STORE, "X-Earmark-Complete": str(found.complete).lower(), "ETag": f'"{found.revision}"'}
+        return Response(found.body, headers=headers, media_type=found.media_type)
+
+    @routes.put(
+        "/videos/{video_id}/transcript",
+        status_code=202,
+        responses={202: {"model": models.Video}},
+        openapi_extra=_TRANSCRIPT_BODY,
+        summary="Put a transcript in place",
+    )
+    async def put_transcript(video_id: str, request: Request, if_match: IfMatch = "") -> Response:
+        """Takes WebVTT, SubRip or JSON by its Content-Type; only the parts that change are embedded and indexed again.
+
+        `curl -T talk.vtt -H "Content-Type: text/vtt" http://localhost:8080/videos/vid_…/transcript`
+        """
+        kind = request.headers.get("content-type", "").split(";", 1)[0].strip().lower()
+        if kind not in MEDIA_TYPES:
+            allowed = ", ".join(MEDIA_TYPES)
+            raise InvalidArgument(f"send it with one of these as Content-Type: {allowed}", field="content-type")
+        if (announced := request.headers.get("content-length", "")).isdigit():
+            edits.check_size(int(announced))
+        video = await edits.put(video_id, request.stream(), MEDIA_TYPES[kind], _revision(if_match))
+        return json(views.video(video), 202, {"ETag": f'"{video.transcript_revision}"'})
+
+    @routes.patch(
+        "/videos/{video_id}/transcript/segments/{segment}",
+        responses={200: {"model": models.EditedSegment}},
+        summary="Correct a segment",
+    )
+    async def change_segment(
+        video_id: str, segment: str, change: models.SegmentChange, if_match: IfMatch = ""
+    ) -> Response:
+        """Changes text, times, speaker or suspicion of one segment; what is not named stays."""
+        given = change.model_dump(include=change.model_fields_set)
+        if not given:
+            raise InvalidArgument("nothing is to change; give text, start, end, speaker or suspect")
+        video, edited = await edits.change(video_id, segment, SegmentChange(**given), _revision(if_match))
+        shown = {"video_id": video_id, "revision": video.transcript_revision, "status": video.status.value}
+        body = {**shown, "segment": views.segment(segment, edited)}
+        return json(body, 200, {"ETag": f'"{video.transcript_revision}"'})
+
+    return routes
+
+
+def _revision(if_match: str) -> int | None:
+    """Reads If-Match: the ETag of a transcript; None for any."""
+    text = if_match.strip().removeprefix("W/").strip('"')
+    if text in {"", "*"}:
+        return None
+    if not (text.isascii() and text.isdigit() and len(text) < 10):
+        raise InvalidArgument('If-Match must be the ETag of a transcript, such as "3"', field="If-Match")
+    return int(text)

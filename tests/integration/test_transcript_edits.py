@@ -1,0 +1,327 @@
+"""Transcripts given and corrected, on a whole gateway with a real store, and through a real embedder."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+
+from services.common.ids import new_video_id
+from services.common.objects import transcript_key
+from services.common.runner import Service, serve
+from services.common.transcript import Segment, SliceTranscript, Word
+from services.common.videos.model import SliceState, Source, VideoStatus
+from services.embedder.app import build
+from services.embedder.settings import Settings
+from tests.support.gateway import Gateway, gateway
+from tests.support.mesh import common_settings
+from tests.support.waiting import eventually
+
+VTT = {"Content-Type": "text/vtt"}
+
+
+@pytest.fixture
+async def mesh(nats_url: str, mongo_url: str, mongo_database: str, object_store_url: str) -> AsyncIterator[Gateway]:
+    common = common_settings(nats_url, mongo_url, mongo_database, object_store_url)
+    async with gateway(common, import_max_bytes=100_000, stalled_after_seconds=3600) as running:
+        yield running
+
+
+@pytest.fixture
+async def embedder(mesh: Gateway) -> AsyncIterator[None]:
+    """The embedder with the hash model, on what the gateway runs on."""
+    common = mesh.backbone.settings.model_dump() | {"grpc_port": 0, "metrics_port": 0}
+    stop, listening = asyncio.Event(), asyncio.get_running_loop().create_future()
+
+    async def build_it(settings: Settings, stack: AsyncExitStack) -> Service:
+        service = await build(settings, stack)
+        service.on_serving = lambda port, _: listening.set_result(port)
+        return service
+
+    settings = Settings(**(common | {"embedding_model": "hash:32"}))
+    task = asyncio.create_task(serve("embedder", settings, build_it, stop=stop))
+    await asyncio.wait({task, listening}, return_when=asyncio.FIRST_COMPLETED)
+    yield
+    stop.set()
+    assert await task == 0
+
+
+def said(slice_id: str, start: float, *texts: str) -> list[Segment]:
+    segments = []
+    for number, text in enumerate(texts):
+        at = start + number * 20.0
+        words = [Word(at + n * 0.5, at + n * 0.5 + 0.4, f" {word}", 0.8) for n, word in enumerate(text.split())]
+        segments.append(Segment(at, words[-1].end, f" {text}", words, confidence=0.7))
+    return segments
+
+
+TEXTS = {
+    "00000": ("Good evening to everybody here.", "The yeast eats the sugar.", "Then the bread rises slowly."),
+    "00001": ("Now we bake it well.", "The oven is hot.", "That is all for today."),
+}
+
+
+async def heard(mesh: Gateway, *, settled: bool = True) -> str:
+    """A video of two slices that a recognizer has gone through."""
+    videos, video_id = mesh.backbone.videos, new_video_id()
+    await videos.create(video_id, title="Bread", source=Source("talk.mp4", "video/mp4", 5, "0" * 64))
+    await videos.begin_processing(video_id)
+    for number, part in enumerate(TEXTS):
+        await videos.add_slice(video_id, part, start_time=number * 60.0, end_time=number * 60.0 + 60)
+    if not settled:
+        return video_id
+    await videos.finish_slicing(video_id, duration=120.0)
+    for number, (part, texts) in enumerate(TEXTS.items()):
+        start = number * 60.0
+        transcript = SliceTranscript(video_id, part, start, start + 60, "en", 1.0, "base", said(part, start, *texts))
+        await mesh.backbone.objects.put(transcript_key(video_id, part), transcript.to_bytes())
+        await videos.slice_transcribed(video_id, part, language="en", asr_model="base")
+    return video_id
+
+
+async def index(mesh: Gateway, video_id: str) -> None:
+    """Waits for the embedder, and does what an indexer does."""
+
+    async def embedded() -> bool:
+        states = {part.state for part in (await mesh.backbone.videos.get(video_id)).slices}
+        return states <= {SliceState.EMBEDDED, SliceState.INDEXED}
+
+    await eventually(embedded, 20)
+    for part in (await mesh.backbone.videos.get(video_id)).slices:
+        if part.state is SliceState.EMBEDDED:
+            await mesh.backbone.videos.slice_indexed(video_id, part.slice_id, edit=part.edit)
+
+
+async def transcript(mesh: Gateway, video_id: str, **params: Any) -> dict[str, Any]:
+    response = await mesh.http.get(f"/videos/{video_id}/transcript", params=params)
+    assert response.status_code == 200, response.text
+    assert response.headers["etag"] == f'"{response.json()["revision"]}"'
+    shown: dict[str, Any] = response.json()
+    return shown
+
+
+async def correct(mesh: Gateway, video_id: str, segment: str, revision: str = "", **change: Any) -> httpx.Response:
+    headers = {"If-Match": revision} if revision else {}
+    return await mesh.http.patch(f"/videos/{video_id}/transcript/segments/{segment}", json=change, headers=headers)
+
+
+def reason(response: httpx.Response) -> str:
+    return str(response.json()["error"]["details"][0]["reason"])
+
+
+async def test_only_what_a_correction_changes_is_embedded_again(mesh: Gateway, embedder: None) -> None:
+    videos = mesh.backbone.videos
+    video_id = await heard(mesh)
+    await index(mesh, video_id)
+    assert (await videos.get(video_id)).status is VideoStatus.READY
+    before = {chunk.chunk_id: chunk for chunk in await videos.chunks(video_id)}
+
+    response = await correct(mesh, video_id, "00001.1", '"0"', text="The stove is glowing.")
+    assert response.status_code == 200, response.text
+    assert (response.json()["revision"], response.headers["etag"]) == (1, '"1"')
+    edited = response.json()["segment"]
+    assert (edited["segment_id"], edited["text"], edited["start"]) == ("00001.1", "The stove is glowing.", 80.0)
+    assert [(word["text"], word["probability"]) for word in edited["words"]] == [
+        (" The", 0.8), (" stove", 1.0), (" is", 0.8), (" glowing.", 1.0),
+    ]  # fmt: skip
+    video = await videos.get(video_id)
+    assert video.status is VideoStatus.PROCESSING
+    assert video.slices[0].state is SliceState.INDEXED
+
+    await index(mesh, video_id)
+    assert (await videos.get(video_id)).status is VideoStatus.READY
+    after = {chunk.chunk_id: chunk for chunk in await videos.chunks(video_id)}
+    assert after.keys() == before.keys()
+    told = " ".join(chunk.text for chunk in after.values())
+    assert "stove is glowing" in told
+    assert "oven" not in told
+    for chunk_id, chunk in after.items():
+        if chunk.text == before[chunk_id].text:
+            np.testing.assert_array_equal(chunk.embedding, before[chunk_id].embedding)
+        else:
+            assert chunk.slice_id == "00001"
+    raw = await mesh.backbone.database["videos"].find_one({"_id": video_id})
+    assert raw is not None
+    alone = await heard(mesh)
+    await index(mesh, alone)
+    other = await mesh.backbone.database["videos"].find_one({"_id": alone})
+    assert other is not None
+    assert abs(raw["transcripts_bytes"] - other["transcripts_bytes"]) < 100  # what was replaced does not count
+
+    shown = await transcript(mesh, video_id)
+    assert [one["text"].strip() for one in shown["segments"]][4] == "The stove is glowing."
+    assert [one["segment_id"] for one in shown["segments"]] == [f"0000{part}.{n}" for part in (0, 1) for n in range(3)]
+    original = await transcript(mesh, video_id, original=True)
+    assert [one["text"].strip() for one in original["segments"]] == [*TEXTS["00000"], *TEXTS["00001"]]
+
+
+async def test_corrections_follow_each_other_and_wrong_revisions_are_refused(mesh: Gateway) -> None:
+    video_id = await heard(mesh)
+    for number, word in enumerate(("one", "two", "three")):  # while nothing of it is embedded yet
+        answer = await correct(mesh, video_id, "00000.0", f'"{number}"', text=f"Number {word}.")
+        assert answer.json()["revision"] == number + 1
+    stale = await correct(mesh, video_id, "00000.0", '"1"', text="Number four.")
+    assert (stale.status_code, reason(stale)) == (412, "TRANSCRIPT_CHANGED")
+    assert "revision 3" in stale.json()["error"]["message"]
+    assert (await transcript(mesh, video_id))["segments"][0]["text"] == "Number three."
+    assert (await correct(mesh, video_id, "00000.0", '"x"', text="Number four.")).status_code == 400
+    both = await asyncio.gather(
+        correct(mesh, video_id, "00000.0", text="Left."), correct(mesh, video_id, "00000.1", text="Right.")
+    )
+    assert [answer.status_code for answer in both] == [200, 200]  # without a revision the second goes on from the first
+    assert [one["text"] for one in (await transcript(mesh, video_id))["segments"]][:2] == ["Left.", "Right."]
+    # Of edits only those that count are kept.
+    keys = await mesh.backbone.objects.list(f"videos/{video_id}/slices/")
+    assert len([key for key in keys if ".edited." in key]) == 1
+
+
+@pytest.mark.parametrize(
+    ("segment", "change", "status", "why"),
+    [
+        ("00000.9", {"text": "x"}, 404, "SEGMENT_NOT_FOUND"),
+        ("00007.0", {"text": "x"}, 404, "SEGMENT_NOT_FOUND"),
+        ("nonsense", {"text": "x"}, 404, "SEGMENT_NOT_FOUND"),
+        ("00000.0", {"text": "  "}, 400, "INVALID_ARGUMENT"),
+        ("00000.0", {"text": "x" * 10_001}, 400, "INVALID_ARGUMENT"),
+        ("00000.0", {"end": 21.0}, 400, "INVALID_ARGUMENT"),
+        ("00000.1", {"start": 30.0}, 400, "INVALID_ARGUMENT"),
+        ("00000.2", {"end": 70.0}, 400, "INVALID_ARGUMENT"),
+        ("00000.0", {"start": -1.0}, 400, "INVALID_ARGUMENT"),
+        ("00000.0", {"suspect": "rumour"}, 400, "INVALID_ARGUMENT"),
+        ("00000.0", {"speaker": "x" * 101}, 400, "INVALID_ARGUMENT"),
+        ("00000.0", {"words": []}, 400, "INVALID_ARGUMENT"),
+        ("00000.0", {}, 400, "INVALID_ARGUMENT"),
+    ],
+)
+async def test_wrong_corrections_say_what_to_do(
+    mesh: Gateway, segment: str, change: dict[str, Any], status: int, why: str
+) -> None:
+    video_id = await heard(mesh)
+    response = await correct(mesh, video_id, segment, **change)
+    assert (response.status_code, reason(response)) == (status, why), response.text
+    assert (await mesh.backbone.videos.get(video_id)).transcript_revision == 0
+    assert len(await mesh.backbone.objects.list(f"videos/{video_id}/")) == 2
+
+
+async def test_what_nobody_says_is_left_out_of_captions_and_chunks(mesh: Gateway, embedder: None) -> None:
+    video_id = await heard(mesh)
+    answer = await correct(mesh, video_id, "00000.1", suspect=True, speaker="Ann")
+    assert answer.json()["segment"]["suspect"] == "marked"
+    assert len(answer.json()["segment"]["words"]) == 5
+    captions = (await mesh.http.get(f"/videos/{video_id}/transcript", params={"format": "srt"})).text
+    assert "yeast" not in captions
+    await index(mesh, video_id)
+    assert "yeast" not in " ".join(chunk.text for chunk in await mesh.backbone.videos.chunks(video_id))
+    assert (await correct(mesh, video_id, "00000.1", suspect=False)).json()["segment"]["suspect"] == ""
+
+
+async def test_a_whole_transcript_is_put_and_only_changed_slices_are_done_again(mesh: Gateway, embedder: None) -> None:
+    video_id = await heard(mesh)
+    await index(mesh, video_id)
+    shown = await transcript(mesh, video_id)
+    url = f"/videos/{video_id}/transcript"
+    same = await mesh.http.put(url, json=shown)
+    assert (same.status_code, same.json()["transcript_revision"], same.json()["status"]) == (202, 0, "ready")
+
+    shown["segments"][4]["text"] = "The stove is hot."
+    put = await mesh.http.put(url, json=shown, headers={"If-Match": '"0"'})
+    assert put.status_code == 202, put.text
+    assert (put.json()["transcript_revision"], put.json()["status"]) == (1, "processing")
+    states = {part.slice_id: part.state for part in (await mesh.backbone.videos.get(video_id)).slices}
+    assert states["00000"] is SliceState.INDEXED
+    await index(mesh, video_id)
+    after = await transcript(mesh, video_id)
+    assert after["segments"][4]["text"] == "The stove is hot."
+    assert [word["start"] for word in after["segments"][4]["words"]] == [80.0, 80.4, 81.0, 81.5]
+    assert after["segments"][3]["confidence"] == 0.7  # what did not change keeps what was known of it
+    assert (await mesh.http.put(url, json=shown, headers={"If-Match": '"0"'})).status_code == 412
+
+
+async def test_captions_are_put_and_come_back(mesh: Gateway) -> None:
+    video_id = await heard(mesh)
+    url = f"/videos/{video_id}/transcript"
+    vtt = "WEBVTT\n\n00:01.000 --> 00:03.000\n<v Ann>Hello there.\n\n01:10.000 --> 01:12.000\nGood &amp; bye.\n"
+    assert (await mesh.http.put(url, content=vtt, headers=VTT)).status_code == 202
+    assert (await mesh.http.get(url, params={"format": "vtt"})).text == (
+        "WEBVTT\nLanguage: en\n\n00:00:01.000 --> 00:00:03.000\n<v Ann>Hello there.\n\n"
+        "00:01:10.000 --> 00:01:12.000\nGood &amp; bye.\n"
+    )
+    srt = (await mesh.http.get(url, params={"format": "srt"})).content
+    put = await mesh.http.put(url, content=srt, headers={"Content-Type": "application/x-subrip"})
+    assert put.status_code == 202
+    assert [one["text"] for one in (await transcript(mesh, video_id))["segments"]] == ["Hello there.", "Good & bye."]
+
+
+@pytest.mark.parametrize(
+    ("body", "kind", "status", "told"),
+    [
+        ("WEBVTT\n\n00:01.000 --> 00:00.500\nx\n", "text/vtt", 400, "before it starts"),
+        ("WEBVTT\n\n00:01.000 --> 99:00:00.000\nx\n", "text/vtt", 400, "24 hours"),
+        ("WEBVTT\n\n00:01.000 --> 10:00.000\nx\n", "text/vtt", 400, "media is 120 s"),
+        ("WEBVTT\n\n00:01.000 --> 01:30.000\nx\n\n01:28.000 --> 01:29.000\ny\n\n00:02.000 --> 00:03.000\nz\n",
+         "text/vtt", 400, "sort them"),
+        ("WEBVTT\n", "text/vtt", 400, "no cues"),
+        ("", "text/vtt", 400, "WEBVTT"),
+        ('{"segments": []}', "application/json", 400, "empty"),
+        ("[]", "application/json", 400, "JSON object"),
+        ('{"segments": [{"start": 1, "end": 2, "text": "x", "colour": 1}]}', "application/json", 400, "colour"),
+        ("x" * 100_001, "text/vtt", 413, "limit"),
+        ("x", "text/plain", 400, "Content-Type"),
+        (b"WEBVTT\n\n00:01.000 --> 00:02.000\n\xff\n", "text/vtt", 400, "UTF-8"),
+    ],
+)  # fmt: skip
+async def test_wrong_transcripts_say_what_to_do(
+    mesh: Gateway, body: str | bytes, kind: str, status: int, told: str
+) -> None:
+    video_id = await heard(mesh)
+    response = await mesh.http.put(f"/videos/{video_id}/transcript", content=body, headers={"Content-Type": kind})
+    assert response.status_code == status, response.text
+    assert told in response.json()["error"]["message"]
+    assert (await mesh.backbone.videos.get(video_id)).transcript_revision == 0
+
+
+async def test_a_transcript_waits_until_the_video_is_cut(mesh: Gateway) -> None:
+    video_id = await heard(mesh, settled=False)
+    vtt = "WEBVTT\n\n00:01.000 --> 00:03.000\nHello there.\n"
+    early = await mesh.http.put(f"/videos/{video_id}/transcript", content=vtt, headers=VTT)
+    assert (early.status_code, reason(early)) == (409, "TRANSCRIPT_IN_THE_MAKING")
+    early = await correct(mesh, video_id, "00000.0", text="Hello.")
+    assert (early.status_code, reason(early)) == (409, "TRANSCRIPT_IN_THE_MAKING")
+    gone = await mesh.http.put(f"/videos/{new_video_id()}/transcript", content=vtt, headers=VTT)
+    assert (gone.status_code, reason(gone)) == (404, "VIDEO_NOT_FOUND")
+
+
+async def test_a_video_that_could_not_be_heard_gets_its_words_from_a_person(mesh: Gateway, embedder: None) -> None:
+    videos, video_id = mesh.backbone.videos, new_video_id()
+    await videos.create(video_id, title="Noise", source=Source("talk.mp4", "video/mp4", 5, "0" * 64))
+    await videos.fail(video_id, stage="slice", reason="MEDIA_UNREADABLE", message="it is broken")
+    vtt = "WEBVTT\n\n00:01.000 --> 00:03.000\nHello there.\n\n09:10.000 --> 09:12.000\nGoodbye.\n"
+    put = await mesh.http.put(f"/videos/{video_id}/transcript", content=vtt, headers=VTT)
+    assert (put.status_code, put.json()["error"], put.json()["duration"]) == (202, None, 552.0)
+    assert not await videos.add_slice(video_id, "00009", start_time=0, end_time=1)  # a slicer that comes late
+    await index(mesh, video_id)
+    assert (await videos.get(video_id)).status is VideoStatus.READY
+    assert [chunk.text for chunk in await videos.chunks(video_id)] == ["Hello there.", "Goodbye."]
+
+
+async def test_what_failed_and_is_tried_again_stays_as_it_was_edited(mesh: Gateway, embedder: None) -> None:
+    videos = mesh.backbone.videos
+    video_id = await heard(mesh)
+    await index(mesh, video_id)
+    await correct(mesh, video_id, "00000.0", text="Good morning to you.")
+    await index(mesh, video_id)
+    await correct(mesh, video_id, "00001.0", text="Now we fry it.")
+    await videos.fail_slice(video_id, "00001", stage="embed", reason="X", message="x")
+    # A recognizer that was taken for dead writes where it always does.
+    late = SliceTranscript(video_id, "00000", 0.0, 60.0, "en", 1.0, "base", said("00000", 0.0, "Something else."))
+    await mesh.backbone.objects.put(transcript_key(video_id, "00000"), late.to_bytes())
+    if (await videos.get(video_id)).status is VideoStatus.FAILED:
+        await mesh.http.post(f"/videos/{video_id}/retry")
+    await index(mesh, video_id)
+    told = " ".join(chunk.text for chunk in await videos.chunks(video_id))
+    assert "Good morning to you." in told
+    assert "Now we fry it." in told
+    assert "Something else" not in told
