@@ -5,27 +5,32 @@ import json
 import shutil
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import grpc
+import numpy as np
 import pytest
 
 from earmark.internal.v1 import shard_service_pb2 as pb
-from services.common.ids import SLOTS, slot_of
+from services.common.ids import SLOTS, new_video_id, slot_of
 from services.common.rpc import from_rpc
 from services.common.slots import SlotTable, SlotTables
 from services.common.videos.model import SliceState, VideoStatus
 from services.indexer.settings import Settings
 from tests.integration.indexer_support import (
     Indexer,
+    add_slice,
     add_video,
     indexer,
     indexer_settings,
+    records,
     spawned,
     video_in,
 )
 from tests.support.mesh import Backbone
 from tests.support.waiting import eventually
+from tests.unit.indexer.builders import MODEL
 
 SLOT = 5  # of shard 0, of two
 
@@ -421,3 +426,36 @@ async def test_a_slice_whose_event_is_yet_to_come_is_moved_on_once(backbone: Bac
         assert {part.state for part in video.slices} == {SliceState.INDEXED}
         assert 0 < video.index_sequence <= await backbone.bus.last_sequence()
         assert await texts(one) == ["apple 1", "apple 2"]
+
+
+async def test_a_filling_refuses_what_cannot_be_indexed_and_takes_the_rest(backbone: Backbone, tmp_path: Path) -> None:
+    """Two models among the documents, and a vector without a direction: each is said at its own video."""
+    good = [await add_video(backbone, [[f"apple {n}"], []]) for n in range(3)]
+    broken = new_video_id()
+    await backbone.videos.create(broken, title="B", url="https://example.org/b.mp4")
+    await backbone.videos.begin_processing(broken)
+    await backbone.videos.add_slice(broken, "00000", start_time=0, end_time=300)
+    await backbone.videos.slice_transcribed(broken, "00000", language="en", asr_model="a")
+    chunk = replace(records(broken, "00000", ["pear"])[0], embedding=np.full(16, np.nan, np.float32))
+    await backbone.videos.slice_embedded(broken, "00000", chunks=[chunk], embedding_model=MODEL)
+    await backbone.videos.finish_slicing(broken, duration=300)
+    async with indexer(indexer_settings(backbone.settings, tmp_path)) as one:
+        await one.until_serving()
+        await eventually(lambda: ready(backbone, *good), 20)
+        assert await texts(one) == ["apple 0", "apple 1", "apple 2"]
+    other = new_video_id()
+    await backbone.videos.create(other, title="C", url="https://example.org/c.mp4")
+    await backbone.videos.begin_processing(other)
+    await add_slice(backbone.videos, other, "00000", ["plum"], model="other-model@2")
+    await backbone.videos.finish_slicing(other, duration=300)
+    shutil.rmtree(tmp_path)
+    async with indexer(indexer_settings(backbone.settings, tmp_path)) as one:
+        await one.until_serving()
+        state = await one.state()
+        assert state.origin == "rebuild"
+        assert await texts(one) == ["apple 0", "apple 1", "apple 2"]
+        for video_id, field in ((broken, "direction"), (other, "other-model@2")):
+            error = (await backbone.videos.get(video_id)).error
+            assert error is not None
+            assert (error.stage, error.slice_id) == ("index", "00000")
+            assert field in error.message
