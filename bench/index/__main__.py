@@ -19,7 +19,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from bench import machine
-from bench.index import data, measures, table, texts
+from bench.index import data, measures, table, texts, wanted
 from bench.index.engine import ENGINES, OURS
 
 REFERENCE = "FAISS IVF,SQfp16"
@@ -67,6 +67,7 @@ def main() -> None:
         f" {plan.threads} threads, {plan.rounds} rounds, {time.monotonic() - begun:.0f} s\n"
     )
     print(table.render(results, REFERENCE))
+    print(f"\n{wanted.table(wanted.of_engines([asdict(result) for result in results], found.corpus.rows))}")
     print(f"\nbefore: {before}\nafter: {after}")
     if busy > BUSY:
         print("The machine was busy with other work before the run: believe ratios of medians only.")
