@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from services.common.ids import slot_of
 from services.indexer.chunks import (
@@ -49,6 +49,7 @@ INFOS = st.builds(
     st.sampled_from([0.0, 1e9, 2e9]),
     st.sampled_from([None, 10.0, 600.0]),
 )
+EVERY_SLICE = [(video, part) for video in ("vid_a", "vid_b", "vid_c") for part in ("00000", "00001")]
 VIDEOS = st.sampled_from(["vid_a", "vid_b", "vid_c"])
 SLICES = st.sampled_from(["00000", "00001"])
 SAID = st.lists(st.lists(st.sampled_from(WORDS), min_size=1, max_size=3).map(" ".join), max_size=3)
@@ -85,6 +86,14 @@ class ShardAgainstDictionary(RuleBasedStateMachine):
     def teardown(self) -> None:
         self.shard.close()
         shutil.rmtree(self.root)
+
+    @initialize(sealed=st.booleans())
+    def begin_with_something(self, sealed: bool) -> None:
+        """Else most runs would spend most of their steps on nothing."""
+        self.apply([replace(video, "apple pear", "plum", "pear", slice_id=part) for video, part in EVERY_SLICE])
+        if sealed:
+            self.begin_to_build(merge=False)
+            self.take_over()
 
     @rule(changes=st.lists(CHANGES, min_size=1, max_size=4))
     def apply(self, changes: list[Change]) -> None:
@@ -129,6 +138,23 @@ class ShardAgainstDictionary(RuleBasedStateMachine):
         assert self.building is not None
         self.building.finish()
         self.building = None
+
+    @rule(changes=st.lists(CHANGES, min_size=1, max_size=3), merge=st.booleans())
+    @precondition(lambda self: self.building is None)
+    def build_while_changes_come(self, changes: list[Change], merge: bool) -> None:
+        self.begin_to_build(merge)
+        self.apply(changes)
+        if self.building is not None:
+            self.take_over()
+
+    @rule(changes=st.lists(CHANGES, min_size=1, max_size=2))
+    @precondition(lambda self: self.building is None)
+    def restart(self, changes: list[Change]) -> None:
+        """In good order, with the latest changes in the snapshot."""
+        self.snapshot()
+        self.apply(changes)
+        self.snapshot()
+        self.crash("")
 
     @rule()
     @precondition(lambda self: self.building is None)
@@ -217,7 +243,7 @@ class ShardAgainstDictionary(RuleBasedStateMachine):
 
 # Without shrinking, which takes minutes: a failure prints what repeats it.
 ShardAgainstDictionary.TestCase.settings = settings(
-    max_examples=15,
+    max_examples=25,
     stateful_step_count=15,
     deadline=None,
     suppress_health_check=list(HealthCheck),
