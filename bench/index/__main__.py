@@ -37,7 +37,9 @@ def main() -> None:
     arguments = parse()
     count = arguments.texts or (FEW_TEXTS if arguments.rows <= SMALL else 60_000)
     found = data.dataset(data.Recipe(arguments.rows, count), arguments.cache)
-    names = [name for name in ENGINES if not arguments.only or any(part in name for part in arguments.only.split(";"))]
+    names = [
+        name for name in ENGINES if not arguments.only or any(_meant(part, name) for part in arguments.only.split(";"))
+    ]
     arguments.cache.mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(prefix="engines-", dir=arguments.cache))
     plan = measures.Plan(
@@ -81,11 +83,15 @@ def main() -> None:
         arguments.json.write_text(json.dumps(whole, indent=1))
 
 
+def _meant(part: str, name: str) -> bool:
+    return part == name if part in ENGINES else part in name
+
+
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, default=100_000)
     parser.add_argument("--texts", type=int, help=f"real texts; {FEW_TEXTS:,} for up to {SMALL:,} rows, else all")
-    parser.add_argument("--only", default="", help='parts of engines\' names, for example "FAISS;hnswlib"')
+    parser.add_argument("--only", default="", help='engines\' names or parts of them, for example "FAISS;hnswlib"')
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--questions", type=int, default=200, help="asked of an engine in a round")
     parser.add_argument("--turn-seconds", type=float, default=2)
