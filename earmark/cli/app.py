@@ -7,13 +7,14 @@ import typer
 from earmark.cli import common
 from earmark.cli.demo import demo
 from earmark.cli.doctor import doctor
+from earmark.cli.editing import transcripts
 from earmark.cli.imports import import_transcripts
 from earmark.cli.ingest import ingest
 from earmark.cli.mesh import down, up
 from earmark.cli.search import search
 from earmark.cli.shards import app as shards
 from earmark.cli.status import status
-from earmark.cli.videos import edit, list_videos, remove, retry, show, transcript
+from earmark.cli.videos import edit, list_videos, remove, retry, show
 from earmark.client import ConnectionFailed, EarmarkClientError
 
 app = typer.Typer(
@@ -36,7 +37,7 @@ app.command("import", rich_help_panel=VIDEOS)(import_transcripts)
 app.command(rich_help_panel=VIDEOS)(search)
 app.command("ls", rich_help_panel=VIDEOS)(list_videos)
 app.command(rich_help_panel=VIDEOS)(show)
-app.command(rich_help_panel=VIDEOS)(transcript)
+app.add_typer(transcripts, name="transcript", rich_help_panel=VIDEOS)
 app.command(rich_help_panel=VIDEOS)(edit)
 app.command(rich_help_panel=VIDEOS)(retry)
 app.command("rm", rich_help_panel=VIDEOS)(remove)

@@ -70,3 +70,13 @@ def marked(text: str, highlights: Sequence[Highlight], *, width: int = 0, style:
 def seconds(value: float) -> str:
     """A duration of work, e.g. `8.3 s` or `4:05 min`."""
     return f"{value:.1f} s" if value < 60 else f"{clock(value)} min"
+
+
+def time_left(seconds: float) -> str:
+    """What is still to go, as roughly as it is known."""
+    if seconds < 10:
+        return "a few seconds left"
+    if seconds < 90:
+        return f"about {round(seconds / 10) * 10} s left"
+    minutes = round(seconds / 60)
+    return f"about {minutes} min left" if minutes < 90 else f"about {seconds / 3600:.1f} h left"

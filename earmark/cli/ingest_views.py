@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 
-from earmark.cli.format import clock, seconds, size
+from earmark.cli.format import clock, seconds, size, time_left
 from earmark.cli.ingesting import Outcome, work_done
 from earmark.cli.media import Source
 from earmark.client import Video, VideoStatus
@@ -122,4 +122,5 @@ def stage_of(status: VideoStatus) -> str:
         return {"ready": "ready", "failed": "failed"}.get(status.status, "listening for speech")
     known = f"{progress.slices_known}{'' if progress.slicing_done else '+'}"
     length = clock(status.duration or progress.seconds_known)
-    return f"{progress.slices_done}/{known} slices, {clock(progress.seconds_searchable)} of {length} searchable"
+    told = f"{progress.slices_done}/{known} slices, {clock(progress.seconds_searchable)} of {length} searchable"
+    return f"{told}, {time_left(progress.seconds_left)}" if progress.seconds_left is not None else told

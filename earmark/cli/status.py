@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from earmark.cli import common
-from earmark.cli.format import seconds, state
+from earmark.cli.format import seconds, state, time_left
 from earmark.cli.shard_views import progress_line
 from earmark.client import ApiError, Client, ConnectionFailed, EarmarkClientError, Video
 from earmark.client.index import IndexStatus
@@ -122,4 +122,6 @@ def _say_videos(videos: list[Video]) -> None:
         elif not video.settled:
             done = video.progress.fraction
             told = f"{done:.0%}" if done is not None else f"{video.progress.slices_done} slices so far"
+            if (left := video.progress.seconds_left) is not None:
+                told += f", {time_left(left)}"
             common.out.print(f"  {video.video_id} {escape(video.title)}: {video.status}, {told}")

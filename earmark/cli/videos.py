@@ -88,12 +88,14 @@ def show(
         )
 
 
-def transcript(
+def transcript(  # noqa: PLR0917  (typer reads options off the parameters)
     video_id: common.VideoId,
     form: Annotated[
         Format, typer.Option("--format", "-f", help="Plain text, captions, or words with times.")
     ] = Format.TXT,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Write it to this file.")] = None,
+    words: Annotated[bool, typer.Option("--words", help="With vtt: the time of each word too.")] = False,
+    original: Annotated[bool, typer.Option("--original", help="What was heard, before anybody edited it.")] = False,
     url: common.Url = None,
     data_dir: common.Data = None,
 ) -> None:
@@ -102,9 +104,9 @@ def transcript(
         if form is Format.JSON:
             import json
 
-            text = json.dumps(client.transcript(video_id).raw, indent=2, ensure_ascii=False)
+            text = json.dumps(client.transcript(video_id, original=original).raw, indent=2, ensure_ascii=False)
         else:
-            text = client.captions(video_id, form.value)  # type: ignore[arg-type]
+            text = client.captions(video_id, form.value, words=words, original=original)  # type: ignore[arg-type]
     text = text.rstrip("\n") + "\n"
     if output:
         output.write_text(text)

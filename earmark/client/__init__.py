@@ -32,6 +32,7 @@ from earmark.client.errors import (
 from earmark.client.multipart import Progress
 from earmark.client.results import (
     Coverage,
+    EditedSegment,
     Highlight,
     Hit,
     Imported,
@@ -64,6 +65,7 @@ __all__ = [
     "ConnectionFailed",
     "Coverage",
     "EarmarkClientError",
+    "EditedSegment",
     "FieldViolation",
     "Highlight",
     "Hit",

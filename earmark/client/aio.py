@@ -12,7 +12,7 @@ import httpx
 from earmark.client import calls
 from earmark.client.errors import EarmarkClientError, Unavailable, from_response, from_transport
 from earmark.client.multipart import FileUpload, Progress
-from earmark.client.results import Imported, SearchResult, Transcript, TranscriptLine, Video, VideoStatus
+from earmark.client.results import EditedSegment, Imported, SearchResult, Transcript, TranscriptLine, Video, VideoStatus
 from earmark.client.sse import EventReader
 from earmark.client.watching import Watch
 
@@ -181,13 +181,69 @@ class AsyncClient:
         """Does again what failed of a video, and only that."""
         return await self._send(calls.retry(video_id))
 
-    async def transcript(self, video_id: str) -> Transcript:
-        """What was said, with times of segments and words."""
-        return await self._send(calls.transcript(video_id))
+    async def transcript(self, video_id: str, *, original: bool = False) -> Transcript:
+        """What was said, with times of segments and words; `original` is what was heard, before anybody edited it."""
+        return await self._send(calls.transcript(video_id, original=original))
 
-    async def captions(self, video_id: str, caption_format: calls.CaptionFormat = "vtt") -> str:
-        """The transcript as WebVTT, SubRip or plain text."""
-        return await self._send(calls.captions(video_id, caption_format))
+    async def captions(
+        self,
+        video_id: str,
+        caption_format: calls.CaptionFormat = "vtt",
+        *,
+        words: bool = False,
+        original: bool = False,
+    ) -> str:
+        """The transcript as WebVTT (with the time of each word, if `words`), SubRip or plain text."""
+        return await self._send(calls.captions(video_id, caption_format, words=words, original=original))
+
+    async def put_transcript(
+        self,
+        video_id: str,
+        content: str | bytes,
+        form: calls.TranscriptFormat = "vtt",
+        *,
+        revision: int | None = None,
+    ) -> Video:
+        """Puts a transcript in place of the one there is; only what changes is made searchable again.
+
+        Args:
+            video_id: the video.
+            content: WebVTT, SubRip or JSON as `transcript` gives it.
+            form: which of them.
+            revision: `Transcript.revision` it was made of; when somebody has edited it since, it is refused.
+
+        Raises:
+            InvalidRequest: something in it is wrong.
+            Conflict: it was edited since, or the video is not all cut yet.
+        """
+        return await self._send(calls.put_transcript(video_id, content, form, revision=revision))
+
+    async def edit_segment(
+        self,
+        video_id: str,
+        segment_id: str,
+        *,
+        text: str | None = None,
+        start: float | None = None,
+        end: float | None = None,
+        speaker: str | None = None,
+        suspect: bool | None = None,
+        revision: int | None = None,
+    ) -> EditedSegment:
+        """Corrects a segment of a transcript.
+
+        Args:
+            video_id: the video.
+            segment_id: `Segment.segment_id`.
+            text: what is said.
+            start: seconds.
+            end: seconds.
+            speaker: who says it; empty for unknown.
+            suspect: whether nobody says it; then it is left out of captions and search.
+            revision: `Transcript.revision` the change is made of; when somebody has edited it since, it is refused.
+        """
+        changes = {"text": text, "start": start, "end": end, "speaker": speaker, "suspect": suspect}
+        return await self._send(calls.edit_segment(video_id, segment_id, changes, revision=revision))
 
     async def search(
         self,
@@ -214,7 +270,9 @@ class AsyncClient:
 
     async def _send(self, call: calls.Call[T]) -> T:
         try:
-            response = await self._http.request(call.method, call.path, params=call.params, json=call.body)
+            response = await self._http.request(
+                call.method, call.path, params=call.params, json=call.body, content=call.content, headers=call.headers
+            )
         except httpx.TransportError as error:
             raise from_transport(error, self.base_url) from error
         return call.finish(response, self.base_url)

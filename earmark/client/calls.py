@@ -13,6 +13,7 @@ import httpx
 
 from earmark.client.errors import EarmarkClientError, ProtocolError, from_response
 from earmark.client.results import (
+    EditedSegment,
     Imported,
     SearchResult,
     Transcript,
@@ -25,6 +26,12 @@ from earmark.client.results import (
 T = TypeVar("T")
 SearchMode = Literal["hybrid", "semantic", "keyword"]
 CaptionFormat = Literal["vtt", "srt", "txt"]
+TranscriptFormat = Literal["vtt", "srt", "json"]
+MEDIA_TYPES: dict[TranscriptFormat, str] = {
+    "vtt": "text/vtt",
+    "srt": "application/x-subrip",
+    "json": "application/json",
+}
 Parameters = Mapping[str, str | int | list[str]]
 
 # Reading waits for what the gateway does, which for an upload is hashing and storing its last bytes.
@@ -40,6 +47,8 @@ class Call(Generic[T]):
     parse: Callable[[httpx.Response, str], T]
     params: Parameters = field(default_factory=dict)
     body: Any = None
+    content: bytes | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
 
     def finish(self, response: httpx.Response, base_url: str) -> T:
         """The answer as a result.
@@ -156,19 +165,46 @@ def retry(video_id: str) -> Call[Video]:
     return Call("POST", _path(video_id) + "/retry", _video)
 
 
-def transcript(video_id: str) -> Call[Transcript]:
+def transcript(video_id: str, *, original: bool) -> Call[Transcript]:
     """GET /videos/{id}/transcript as JSON."""
     return Call(
         "GET",
         _path(video_id) + "/transcript",
         lambda response, _: Transcript.parse(response.json()),
-        {"format": "json"},
+        {"format": "json", **({"original": "true"} if original else {})},
     )
 
 
-def captions(video_id: str, caption_format: CaptionFormat) -> Call[str]:
+def captions(video_id: str, caption_format: CaptionFormat, *, words: bool, original: bool) -> Call[str]:
     """GET /videos/{id}/transcript as text."""
-    return Call("GET", _path(video_id) + "/transcript", lambda response, _: response.text, {"format": caption_format})
+    params = {"format": caption_format, **({"words": "true"} if words else {})}
+    if original:
+        params["original"] = "true"
+    return Call("GET", _path(video_id) + "/transcript", lambda response, _: response.text, params)
+
+
+def put_transcript(video_id: str, content: str | bytes, form: TranscriptFormat, *, revision: int | None) -> Call[Video]:
+    """PUT /videos/{id}/transcript."""
+    data = content.encode() if isinstance(content, str) else content
+    headers = {"Content-Type": MEDIA_TYPES[form], **_if_match(revision)}
+    return Call("PUT", _path(video_id) + "/transcript", _video, content=data, headers=headers)
+
+
+def edit_segment(
+    video_id: str, segment_id: str, changes: Mapping[str, Any], *, revision: int | None
+) -> Call[EditedSegment]:
+    """PATCH /videos/{id}/transcript/segments/{segment}."""
+    return Call(
+        "PATCH",
+        f"{_path(video_id)}/transcript/segments/{quote(segment_id, safe='')}",
+        lambda response, _: EditedSegment.parse(response.json()),
+        body={name: value for name, value in changes.items() if value is not None},
+        headers=_if_match(revision),
+    )
+
+
+def _if_match(revision: int | None) -> dict[str, str]:
+    return {} if revision is None else {"If-Match": f'"{revision}"'}
 
 
 class SearchFilters(TypedDict, total=False):

@@ -65,6 +65,8 @@ class VideoProgress:
     seconds_searchable: float
     seconds_known: float
     fraction: float | None
+    seconds_left: float | None = None
+    """Seconds until all of it is searchable, from measured speed; None where that is not known."""
 
     @classmethod
     def parse(cls, data: Json) -> Self:
@@ -77,6 +79,7 @@ class VideoProgress:
             seconds_searchable=data.get("seconds_searchable") or 0.0,
             seconds_known=data.get("seconds_known") or 0.0,
             fraction=data.get("fraction"),
+            seconds_left=data.get("seconds_left"),
         )
 
 
@@ -269,6 +272,43 @@ class Segment:
     text: str
     words: tuple[Word, ...]
     speaker: str = ""
+    segment_id: str = ""
+    confidence: float | None = None
+    """How far the words can be trusted, 0 to 1."""
+    suspect: str = ""
+    """Why likely nobody said it; empty for what is believed."""
+    language: str = ""
+
+    @classmethod
+    def parse(cls, data: Json) -> Self:
+        """From the gateway's JSON."""
+        return cls(
+            start=data["start"],
+            end=data["end"],
+            text=data["text"],
+            words=tuple(
+                Word(w["start"], w["end"], w["text"], w.get("probability") or 0.0) for w in data.get("words") or ()
+            ),
+            speaker=data.get("speaker") or "",
+            segment_id=data.get("segment_id") or "",
+            confidence=data.get("confidence"),
+            suspect=data.get("suspect") or "",
+            language=data.get("language") or "",
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class EditedSegment:
+    """A segment after a correction, and the transcript's new revision."""
+
+    segment: Segment
+    revision: int
+    status: str
+
+    @classmethod
+    def parse(cls, data: Json) -> Self:
+        """From the gateway's JSON."""
+        return cls(Segment.parse(data["segment"]), data["revision"], data["status"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -280,6 +320,8 @@ class Transcript:
     complete: bool
     segments: tuple[Segment, ...]
     raw: Json = field(repr=False, compare=False)
+    revision: int = 0
+    """How often it was edited."""
 
     @classmethod
     def parse(cls, data: Json) -> Self:
@@ -288,19 +330,9 @@ class Transcript:
             video_id=data["video_id"],
             language=data.get("language") or None,
             complete=bool(data.get("complete")),
-            segments=tuple(
-                Segment(
-                    start=s["start"],
-                    end=s["end"],
-                    text=s["text"],
-                    words=tuple(
-                        Word(w["start"], w["end"], w["text"], w.get("probability") or 0.0) for w in s.get("words") or ()
-                    ),
-                    speaker=s.get("speaker") or "",
-                )
-                for s in data.get("segments") or ()
-            ),
+            segments=tuple(Segment.parse(segment) for segment in data.get("segments") or ()),
             raw=data,
+            revision=data.get("revision") or 0,
         )
 
     @property

@@ -36,6 +36,9 @@ class StubGateway(ThreadingHTTPServer):
         self.digests: list[dict[str, Any]] = []
         self.posted: list[tuple[str, Any]] = []
         self.plan: dict[str, Any] = {}
+        self.put: list[tuple[str, str, bytes]] = []
+        """Content type, If-Match and body of transcripts put."""
+        self.changed: list[tuple[str, Any]] = []
 
     @property
     def url(self) -> str:
@@ -98,6 +101,11 @@ class _Handler(BaseHTTPRequestHandler):
             case _:
                 self._missing()
 
+    def do_PUT(self) -> None:
+        body = self.rfile.read(int(self.headers.get("content-length") or 0))
+        self.server.put.append((self.headers["content-type"], self.headers["if-match"], body))
+        self._json(202, self.server.videos[self.path.split("/")[2]])
+
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers.get("content-length") or 0))
         match self.path.strip("/").split("/"):
@@ -129,6 +137,12 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_PATCH(self) -> None:
         video_id = self.path.rpartition("/")[2]
+        if "/segments/" in self.path:
+            body = json.loads(self.rfile.read(int(self.headers.get("content-length") or 0)))
+            self.server.changed.append((video_id, body))
+            segment = {"segment_id": video_id, "start": 1.0, "end": 2.0, "text": body["text"]}
+            self._json(200, {"video_id": "vid_1", "revision": 5, "status": "processing", "segment": segment})
+            return
         change = json.loads(self.rfile.read(int(self.headers.get("content-length") or 0)))
         self.server.videos[video_id].update(change)
         self._json(200, self.server.videos[video_id])

@@ -148,6 +148,20 @@ def test_transcript_in_every_form(earmark: Earmark, gateway: StubGateway, tmp_pa
     assert (tmp_path / "t.vtt").read_text() == "the transcript as vtt\n"
 
 
+def test_transcript_is_put_and_corrected(earmark: Earmark, gateway: StubGateway, tmp_path: Path) -> None:
+    gateway.add("ready", title="Tides")
+    (tmp_path / "t.srt").write_text("1\n00:00:01,000 --> 00:00:02,000\nHello.\n")
+    code, out, _ = earmark("transcript", "put", "vid_1", str(tmp_path / "t.srt"), "--revision", "2", gateway=gateway)
+    assert (code, "Tides" in out) == (0, True)
+    kind, match, body = gateway.put[0]
+    assert (kind, match, body[:2]) == ("application/x-subrip", '"2"', b"1\n")
+    (tmp_path / "t.doc").write_text("x")
+    assert earmark("transcript", "put", "vid_1", str(tmp_path / "t.doc"), gateway=gateway)[0] != 0
+    code, out, _ = earmark("transcript", "edit", "vid_1", "00000.1", "--text", "Hi.", "--believed", gateway=gateway)
+    assert (code, "revision 5" in out) == (0, True)
+    assert gateway.changed == [("00000.1", {"text": "Hi.", "suspect": False})]
+
+
 def test_rm_asks_and_removes_only_after_yes(
     earmark: Earmark, gateway: StubGateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -372,3 +372,21 @@ def test_update_sends_what_changes_and_nothing_else(both: Both) -> None:
     _, gateway = both(answering(video()), "update_video", "vid_1", collection="", tags=())
     assert (gateway.requests[0].method, gateway.requests[0].url.path) == ("PATCH", "/videos/vid_1")
     assert json.loads(gateway.bodies[0]) == {"collection": "", "tags": []}
+
+
+def test_a_transcript_is_put_in_its_form_with_the_revision_it_was_made_of(both: Both) -> None:
+    _, gateway = both(answering(video()), "put_transcript", "vid_1", "WEBVTT\n", "vtt", revision=3)
+    request = gateway.requests[0]
+    assert (request.method, request.url.path, gateway.bodies[0]) == ("PUT", "/videos/vid_1/transcript", b"WEBVTT\n")
+    assert (request.headers["content-type"], request.headers["if-match"]) == ("text/vtt", '"3"')
+
+
+def test_a_segment_is_corrected(both: Both) -> None:
+    shown = {"segment_id": "00001.4", "start": 1.0, "end": 2.0, "text": "Hi.", "words": [], "suspect": "marked"}
+    answer = {"video_id": "vid_1", "revision": 4, "status": "processing", "segment": shown}
+    result, gateway = both(answering(answer), "edit_segment", "vid_1", "00001.4", text="Hi.", suspect=False)
+    request = gateway.requests[0]
+    assert (request.method, request.url.path) == ("PATCH", "/videos/vid_1/transcript/segments/00001.4")
+    assert "if-match" not in request.headers
+    assert json.loads(gateway.bodies[0]) == {"text": "Hi.", "suspect": False}
+    assert (result.revision, result.segment.segment_id, result.segment.suspect) == (4, "00001.4", "marked")
