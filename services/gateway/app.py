@@ -39,6 +39,7 @@ from services.gateway.search import Searcher
 from services.gateway.servicer import SearchServicer, VideoServicer
 from services.gateway.settings import Settings
 from services.gateway.shards import Shards
+from services.gateway.time_left import TimeLeft
 from services.gateway.uploads import Uploads
 from services.gateway.watch import Watcher
 
@@ -161,6 +162,7 @@ async def build(settings: Settings, stack: AsyncExitStack) -> Service:
         imports=imports,
         edits=edits,
         watcher=watcher,
+        time_left=TimeLeft(videos=videos),
         searcher=searcher,
         shards=Shards(tables=tables, goals=goals, peers=peers, stream=bus, driver=rebalancer),
         query_max_chars=settings.search_query_max_chars,

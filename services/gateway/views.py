@@ -15,8 +15,8 @@ from services.gateway.search import Hit, SearchAnswer
 Json = dict[str, Any]
 
 
-def video(shown: Video) -> Json:
-    """Gives a video, without its slices."""
+def video(shown: Video, seconds_left: float | None = None) -> Json:
+    """Gives a video, without its slices; `seconds_left` is what it still takes, where that is known."""
     meta = shown.metadata
     return {
         "video_id": shown.video_id,
@@ -34,7 +34,7 @@ def video(shown: Video) -> Json:
             "embedding_model": meta.embedding_model,
             "speaker_count": meta.speaker_count,
         },
-        "progress": _progress(shown.progress),
+        "progress": _progress(shown.progress, seconds_left),
         "error": _failure(shown.error),
         "warnings": _warnings(shown),
         "revision": shown.revision,
@@ -46,12 +46,12 @@ def video(shown: Video) -> Json:
     }
 
 
-def status(shown: Video) -> Json:
-    """Gives where a video stands, slice by slice."""
+def status(shown: Video, seconds_left: float | None = None) -> Json:
+    """Gives where a video stands, slice by slice; `seconds_left` is what it still takes, where that is known."""
     return {
         "video_id": shown.video_id,
         "status": shown.status.value,
-        "progress": _progress(shown.progress),
+        "progress": _progress(shown.progress, seconds_left),
         "slices": [_slice(part) for part in shown.slices],
         "error": _failure(shown.error),
         "warnings": _warnings(shown),
@@ -152,7 +152,7 @@ def _source(source: Source | None) -> Json:
     }
 
 
-def _progress(progress: Progress) -> Json:
+def _progress(progress: Progress, seconds_left: float | None) -> Json:
     return {
         "slices_known": progress.slices_known,
         "slicing_done": progress.slicing_done,
@@ -161,6 +161,7 @@ def _progress(progress: Progress) -> Json:
         "seconds_searchable": round(progress.seconds_searchable, 3),
         "seconds_known": round(progress.seconds_known, 3),
         "fraction": progress.fraction,
+        "seconds_left": seconds_left,
     }
 
 

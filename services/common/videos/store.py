@@ -128,6 +128,13 @@ class VideoStore:
         )
         return [Video.from_document(doc) async for doc in cursor]
 
+    async def recent(self, since: dt.datetime, *, limit: int = 500) -> list[Video]:
+        """Gives videos on their way or done with that something has happened to since then, without their chunks."""
+        of_interest = [VideoStatus.PROCESSING, VideoStatus.READY, VideoStatus.FAILED]
+        query = {"status": {"$in": of_interest}, "updated_at": {"$gt": since}}
+        cursor = self._videos.find(query, _WITHOUT_CHUNKS).sort("updated_at", DESCENDING).limit(limit)
+        return [Video.from_document(doc) async for doc in cursor]
+
     async def chunks(self, video_id: str, slice_id: str | None = None) -> list[ChunkRecord]:
         """Gives the chunks of a video, or of one of its slices, in order of time; none when the video is gone."""
         doc = await self._videos.find_one({"_id": video_id}, {"transcripts": 1, "continued": 1, "slices": 1})

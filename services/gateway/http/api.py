@@ -15,6 +15,7 @@ from services.gateway.imports import Imports
 from services.gateway.library import Library
 from services.gateway.search import Searcher
 from services.gateway.shards import Shards
+from services.gateway.time_left import TimeLeft
 from services.gateway.uploads import Uploads
 from services.gateway.watch import Watcher
 
@@ -32,6 +33,7 @@ def create(
     imports: Imports,
     edits: Edits,
     watcher: Watcher,
+    time_left: TimeLeft,
     searcher: Searcher,
     shards: Shards,
     query_max_chars: int,
@@ -50,7 +52,7 @@ def create(
     )
     routers = [
         search.router(searcher=searcher, query_max_chars=query_max_chars),
-        videos.router(library=library, uploads=uploads, watcher=watcher),
+        videos.router(library=library, uploads=uploads, watcher=watcher, time_left=time_left),
         transcripts.router(library=library, edits=edits),
         imports_http.router(imports=imports),
         media.router(library=library),

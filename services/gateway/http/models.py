@@ -62,6 +62,9 @@ class Progress(_Shape):
     seconds_known: float
     fraction: float | None
     """0 to 1; null while the total is not known."""
+    seconds_left: float | None
+    """Seconds until all of it is searchable, from the speed measured; null where there is nothing to tell from, and
+    when it is over."""
 
 
 class Failure(_Shape):

@@ -16,6 +16,7 @@ from services.gateway.http import models
 from services.gateway.http.multipart import UploadForm
 from services.gateway.http.respond import NO_STORE, json
 from services.gateway.library import Library
+from services.gateway.time_left import TimeLeft
 from services.gateway.uploads import Uploads
 from services.gateway.watch import Watcher
 
@@ -79,9 +80,12 @@ _EVENTS_RESPONSE: dict[int | str, dict[str, Any]] = {
 }
 
 
-def router(*, library: Library, uploads: Uploads, watcher: Watcher) -> APIRouter:
+def router(*, library: Library, uploads: Uploads, watcher: Watcher, time_left: TimeLeft) -> APIRouter:
     """Makes the routes."""
     routes = APIRouter(tags=["videos"], responses=models.ERRORS)
+
+    async def shown(video: Video) -> views.Json:
+        return views.video(video, await time_left.of(video))
 
     @routes.post(
         "/videos/upload",
@@ -117,25 +121,26 @@ def router(*, library: Library, uploads: Uploads, watcher: Watcher) -> APIRouter
     ) -> Response:
         """Gives videos, newest first."""
         page = await library.list(limit=limit, cursor=cursor, status=status)
-        return json({"videos": [views.video(video) for video in page.videos], "next_cursor": page.next_cursor or None})
+        return json({"videos": [await shown(video) for video in page.videos], "next_cursor": page.next_cursor or None})
 
     @routes.get("/videos/{video_id}", responses={200: {"model": models.Video}}, summary="Get a video")
     async def get(video_id: str) -> Response:
         """Gives a video."""
-        return json(views.video(await library.get(video_id)))
+        return json(await shown(await library.get(video_id)))
 
     @routes.patch("/videos/{video_id}", responses={200: {"model": models.Video}}, summary="Change a video")
     async def change(video_id: str, change: models.VideoChange) -> Response:
         """Changes title, collection or tags; what is not named stays. Searches see it within a second or so."""
         fields = change.model_dump(include=change.model_fields_set)
-        return json(views.video(await library.describe(video_id, **fields)))
+        return json(await shown(await library.describe(video_id, **fields)))
 
     @routes.get(
         "/videos/{video_id}/status", responses={200: {"model": models.VideoState}}, summary="Where a video stands"
     )
     async def status(video_id: str) -> Response:
         """Gives state, progress, slices and error."""
-        return json(views.status(await library.get(video_id)))
+        video = await library.get(video_id)
+        return json(views.status(video, await time_left.of(video)))
 
     @routes.get("/videos/{video_id}/events", responses=_EVENTS_RESPONSE, summary="Follow a video")
     async def events(video_id: str) -> Response:
@@ -143,7 +148,9 @@ def router(*, library: Library, uploads: Uploads, watcher: Watcher) -> APIRouter
         updates = watcher.watch(video_id)
         first = await anext(updates)  # before the head goes out: an unknown id is a 404, not a stream that ends
         headers = {**NO_STORE, "X-Accel-Buffering": "no"}
-        return StreamingResponse(_events(watcher, first, updates), headers=headers, media_type="text/event-stream")
+        return StreamingResponse(
+            _events(watcher, first, updates, time_left), headers=headers, media_type="text/event-stream"
+        )
 
     @routes.delete(
         "/videos/{video_id}", status_code=202, responses={202: {"model": models.Video}}, summary="Delete a video"
@@ -157,7 +164,7 @@ def router(*, library: Library, uploads: Uploads, watcher: Watcher) -> APIRouter
     )
     async def retry(video_id: str) -> Response:
         """Does again what failed of a failed video, and only that."""
-        return json(views.video(await library.retry(video_id)), 202)
+        return json(await shown(await library.retry(video_id)), 202)
 
     return routes
 
@@ -166,17 +173,19 @@ def _accepted(video: Video) -> Response:
     return json(views.video(video), 202, {"Location": f"/videos/{video.video_id}"})
 
 
-async def _events(watcher: Watcher, first: Video | None, updates: AsyncIterator[Video | None]) -> AsyncIterator[bytes]:
-    yield b"retry: 2000\n\n" + _event(first)
+async def _events(
+    watcher: Watcher, first: Video | None, updates: AsyncIterator[Video | None], time_left: TimeLeft
+) -> AsyncIterator[bytes]:
+    yield b"retry: 2000\n\n" + await _event(first, time_left)
     async for video in updates:
-        yield _event(video)
+        yield await _event(video, time_left)
     # While the gateway stops nothing has ended: without this event the client goes on with another gateway.
     if not watcher.stopped:
         yield b"event: end\ndata: {}\n\n"
 
 
-def _event(video: Video | None) -> bytes:
+async def _event(video: Video | None, time_left: TimeLeft) -> bytes:
     if video is None:
         return b": still here\n\n"
-    state = orjson.dumps(views.status(video), option=orjson.OPT_UTC_Z)
+    state = orjson.dumps(views.status(video, await time_left.of(video)), option=orjson.OPT_UTC_Z)
     return b"event: status\nid: %d\ndata: %s\n\n" % (video.revision, state)

@@ -63,6 +63,7 @@ export const addUrl = (url) => call("/videos", { method: "POST", json: { url } }
 export const retryVideo = (id) => call(`${of(id)}/retry`, { method: "POST" });
 export const deleteVideo = (id) => call(of(id), { method: "DELETE" });
 export const transcript = (id, signal) => call(`${of(id)}/transcript?format=json`, { signal });
+export const transcriptUrl = (id, form) => `${of(id)}/transcript?format=${form}`;
 export const captionsUrl = (id) => `${of(id)}/transcript?format=vtt`;
 export const mediaUrl = (id) => `${of(id)}/media`;
 export const eventsUrl = (id) => `${of(id)}/events`;

@@ -25,12 +25,13 @@ export function createPlayer({ onClose, onJump }) {
   const transcript = createTranscript(onJump);
   const copy = el("button", { type: "button", class: "button plain", on: { click: share } }, icon("link"), el("span", {}, "Copy link"));
   const download = el("a", { class: "button plain", download: "" }, icon("down"), el("span", {}, "Original"));
+  const written = ["VTT", "SRT", "TXT"].map((form) => el("a", { class: "button plain", download: "", "aria-label": `Download the transcript as ${form}` }, form));
   root.append(
     el("div", { class: "player-head" }, title, el("button", { type: "button", class: "quiet round", "aria-label": "Close the player", on: { click: () => onClose() } }, icon("close"))),
     el(
       "div",
       { class: "player-body" },
-      el("div", { class: "watch" }, stage, problem, el("div", { class: "under" }, facts, el("div", { class: "row" }, copy, download)), found),
+      el("div", { class: "watch" }, stage, problem, el("div", { class: "under" }, facts, el("div", { class: "row" }, copy, download, ...written)), found),
       el("section", { class: "transcript", "aria-labelledby": "transcript-title" }, el("h3", { id: "transcript-title" }, "Transcript"), state, transcript.node),
     ),
   );
@@ -133,6 +134,7 @@ export function createPlayer({ onClose, onJump }) {
     const parts = [video.duration && clock(video.duration), language(video.metadata.language), day(video.metadata.uploaded_at)];
     setText(facts, parts.filter(Boolean).join(" · "));
     download.href = api.mediaUrl(open.id);
+    for (const link of written) link.href = api.transcriptUrl(open.id, link.textContent.toLowerCase());
     download.download = video.source?.filename ?? "";
     download.title = `Download ${video.source?.filename ?? "the original"}`;
     const lines = open.shown?.segments.length ?? 0;
