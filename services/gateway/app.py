@@ -99,6 +99,8 @@ async def build(settings: Settings, stack: AsyncExitStack) -> Service:
         max_bytes=settings.max_upload_bytes,
         concurrency=settings.upload_concurrency,
         idle_seconds=settings.upload_idle_seconds,
+        slice_seconds=settings.import_slice_seconds,
+        max_segments=settings.import_max_segments,
     )
     stack.callback(uploads.close)
     imports = Imports(

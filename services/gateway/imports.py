@@ -16,7 +16,7 @@ from services.common.errors import DeadlineExceeded, MediaTooLarge, Overloaded
 from services.common.executor import BoundedExecutor
 from services.common.ids import new_video_id, slice_id
 from services.common.objects import transcript_key, video_prefix
-from services.common.transcript import SliceTranscript
+from services.common.transcript import Segment, SliceTranscript
 from services.common.videos.model import Video
 from services.gateway.import_form import NewTranscript, read_json
 from services.gateway.import_slices import cut
@@ -83,6 +83,29 @@ class _Ready:
     slices: list[tuple[str, float, float]]
     objects: list[tuple[str, bytes]]
     """Keys and bytes, one for each slice."""
+
+
+def written(
+    video_id: str, segments: Sequence[Segment], *, language: str, duration: float, slice_seconds: float
+) -> tuple[list[tuple[str, float, float]], list[tuple[str, bytes]]]:
+    """Cuts a transcript into slices: gives id, start and end of each, and keys and bytes of their transcripts."""
+    slices: list[tuple[str, float, float]] = []
+    objects: list[tuple[str, bytes]] = []
+    for index, part in enumerate(cut(segments, duration=duration, slice_seconds=slice_seconds)):
+        name = slice_id(index)
+        transcript = SliceTranscript(
+            video_id=video_id,
+            slice_id=name,
+            start=part.start,
+            end=part.end,
+            language=language,
+            language_probability=1.0 if language else 0.0,
+            asr_model=ASR_MODEL,
+            segments=part.segments,
+        )
+        slices.append((name, part.start, part.end))
+        objects.append((transcript_key(video_id, name), transcript.to_bytes()))
+    return slices, objects
 
 
 class Imports:
@@ -227,22 +250,13 @@ class Imports:
 
     def _prepare(self, video_id: str, read: Callable[[], NewTranscript]) -> _Ready:
         new = read()
-        slices: list[tuple[str, float, float]] = []
-        objects: list[tuple[str, bytes]] = []
-        for index, part in enumerate(cut(new.segments, duration=new.duration, slice_seconds=self._slice_seconds)):
-            name = slice_id(index)
-            transcript = SliceTranscript(
-                video_id=video_id,
-                slice_id=name,
-                start=part.start,
-                end=part.end,
-                language=new.language,
-                language_probability=1.0 if new.language else 0.0,
-                asr_model=ASR_MODEL,
-                segments=part.segments,
-            )
-            slices.append((name, part.start, part.end))
-            objects.append((transcript_key(video_id, name), transcript.to_bytes()))
+        slices, objects = written(
+            video_id,
+            new.segments,
+            language=new.language,
+            duration=new.duration,
+            slice_seconds=self._slice_seconds,
+        )
         return _Ready(new, slices, objects)
 
     async def _put(self, objects: Sequence[tuple[str, bytes]]) -> None:

@@ -22,7 +22,9 @@ from services.common.ids import new_video_id
 from services.common.objects import media_key, video_prefix
 from services.common.speech import SpeechOptions
 from services.common.videos.model import Source, Video
+from services.gateway import transcript_form
 from services.gateway.attributes import checked_collection, checked_tags, checked_title, title_from
+from services.gateway.imports import ASR_MODEL, written
 
 MAX_FILENAME_CHARS = 255
 BLOCK_BYTES = 1024 * 1024
@@ -35,7 +37,7 @@ _CONTENT_TYPE = re.compile(r"[a-z0-9!#$&^_.+-]{1,100}/[a-z0-9!#$&^_.+-]{1,100}")
 class MediaStore(Protocol):
     """Where media is kept."""
 
-    async def put(self, key: str, data: AsyncIterable[bytes]) -> int:
+    async def put(self, key: str, data: bytes | AsyncIterable[bytes]) -> int:
         """Writes an object and gives its size in bytes; if `data` raises, nothing is left behind."""
         ...
 
@@ -61,6 +63,23 @@ class VideoCreator(Protocol):
         """Creates a video whose media is stored (`source`) or to be fetched (`url`)."""
         ...
 
+    async def create_imported(
+        self,
+        video_id: str,
+        *,
+        title: str,
+        slices: Sequence[tuple[str, float, float]],
+        duration: float,
+        asr_model: str,
+        language: str | None = None,
+        speaker_count: int | None = None,
+        collection: str = "",
+        tags: Sequence[str] = (),
+        source: Source | None = None,
+    ) -> Video | None:
+        """Creates a video whose slices' transcripts are stored."""
+        ...
+
 
 @dataclass(slots=True)
 class Details:
@@ -72,6 +91,8 @@ class Details:
     collection: str = ""
     tags: Sequence[str] = ()
     speech: SpeechOptions | None = None
+    captions: bytes = b""
+    """A transcript that exists already; then nothing is heard."""
 
     def check(self) -> None:
         """Refuses what is wrong before a byte is read. Raises InvalidArgument."""
@@ -90,6 +111,8 @@ class Uploads:
         max_bytes: Size limit of one upload.
         concurrency: Uploads under way at once; one more is refused.
         idle_seconds: Time without a byte after which an upload is given up.
+        slice_seconds: Length of a slice aimed at, where an upload brings its captions.
+        max_segments: Limit of those captions.
     """
 
     def __init__(
@@ -101,6 +124,8 @@ class Uploads:
         max_bytes: int,
         concurrency: int,
         idle_seconds: float,
+        slice_seconds: float = 300,
+        max_segments: int = 100_000,
     ) -> None:
         self._media = media
         self._videos = videos
@@ -108,6 +133,8 @@ class Uploads:
         self._max_bytes = max_bytes
         self._concurrency = concurrency
         self._idle_seconds = idle_seconds
+        self._slice_seconds = slice_seconds
+        self._max_segments = max_segments
         self._running = 0
         # Every upload hashes one block at a time, so the queue cannot overflow.
         self._hashing = BoundedExecutor("upload-hash", threads=2, queue=concurrency)
@@ -160,6 +187,8 @@ class Uploads:
             filename = clean_filename(given.filename)
             source = Source(filename, clean_content_type(given.content_type, filename), size, digest.hexdigest())
             title = checked_title(given.title) or title_from(posixpath.splitext(filename)[0]) or video_id
+            if given.captions:
+                return await self._with_captions(video_id, title, source, given)
             return await self._videos.create(
                 video_id,
                 title=title,
@@ -172,6 +201,37 @@ class Uploads:
             # Also when the caller went away: its cancellation must not keep half a video.
             await asyncio.shield(self._remove(video_id))
             raise
+
+    async def _with_captions(self, video_id: str, title: str, source: Source, given: Details) -> Video:
+        read = await self._hashing.run(
+            transcript_form.read, given.captions, form_of(given.captions), max_segments=self._max_segments
+        )
+        duration = max(segment.end for segment in read.segments)
+        language = read.language or (given.speech.language if given.speech else "")
+        slices, objects = await self._hashing.run(
+            written,
+            video_id,
+            read.segments,
+            language=language,
+            duration=duration,
+            slice_seconds=self._slice_seconds,
+        )
+        for key, data in objects:
+            await self._media.put(key, data)
+        video = await self._videos.create_imported(
+            video_id,
+            title=title,
+            slices=slices,
+            duration=duration,
+            asr_model=ASR_MODEL,
+            language=language or None,
+            speaker_count=len({segment.speaker for segment in read.segments if segment.speaker}) or None,
+            collection=checked_collection(given.collection),
+            tags=checked_tags(given.tags),
+            source=source,
+        )
+        assert video is not None, "it has no external id, of which there could be another"
+        return video
 
     async def _remove(self, video_id: str) -> None:
         with contextlib.suppress(Exception):
@@ -258,6 +318,12 @@ class Uploads:
             field="file",
             metadata={"max_bytes": str(self._max_bytes)},
         )
+
+
+def form_of(captions: bytes) -> str:
+    """Says what captions are by how they begin: vtt, json, or else srt."""
+    head = captions[:64].removeprefix(b"\xef\xbb\xbf").lstrip()
+    return "vtt" if head.startswith(b"WEBVTT") else "json" if head.startswith(b"{") else "srt"
 
 
 def clean_filename(text: str) -> str:

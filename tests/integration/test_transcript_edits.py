@@ -85,7 +85,7 @@ async def heard(mesh: Gateway, *, settled: bool = True) -> str:
 async def index(mesh: Gateway, video_id: str) -> None:
     """Waits for the embedder, and does what an indexer does."""
 
-    async def embedded() -> bool:
+    async def embedded() -> object:
         states = {part.state for part in (await mesh.backbone.videos.get(video_id)).slices}
         return states <= {SliceState.EMBEDDED, SliceState.INDEXED}
 
@@ -325,3 +325,26 @@ async def test_what_failed_and_is_tried_again_stays_as_it_was_edited(mesh: Gatew
     assert "Good morning to you." in told
     assert "Now we fry it." in told
     assert "Something else" not in told
+
+
+async def test_an_upload_with_captions_needs_no_recognizer(mesh: Gateway, embedder: None) -> None:
+    vtt = b"WEBVTT\nLanguage: en\n\n00:01.000 --> 00:03.000\n<v Ann>Hello there.\n\n09:10.000 --> 09:12.000\nGoodbye.\n"
+    files = {"file": ("talk.mp4", b"media", "video/mp4"), "captions": ("talk.vtt", vtt, "text/vtt")}
+    response = await mesh.http.post("/videos/upload", files=files, data={"tag": "a"})
+    assert response.status_code == 202, response.text
+    shown = response.json()
+    assert (shown["status"], shown["metadata"]["asr_model"], shown["duration"]) == ("processing", "imported", 552.0)
+    assert (shown["source"]["bytes"], shown["tags"], shown["metadata"]["language"]) == (5, ["a"], "en")
+    assert (await mesh.http.get(shown["links"]["media"])).content == b"media"
+    await index(mesh, shown["video_id"])
+    assert (await mesh.backbone.videos.get(shown["video_id"])).status is VideoStatus.READY
+    told = [(chunk.text, chunk.speaker) for chunk in await mesh.backbone.videos.chunks(shown["video_id"])]
+    assert told == [("Hello there.", "Ann"), ("Goodbye.", "")]
+
+
+async def test_an_upload_with_captions_that_are_none_leaves_nothing(mesh: Gateway) -> None:
+    files = {"captions": ("talk.vtt", b"hello", "text/vtt"), "file": ("talk.mp4", b"media", "video/mp4")}
+    response = await mesh.http.post("/videos/upload", files=files)
+    assert response.status_code == 400
+    assert "captions cannot be read" in response.json()["error"]["message"]
+    assert await mesh.backbone.objects.list("videos/") == []

@@ -210,8 +210,9 @@ class VideoStore:
         collection: str = "",
         tags: Collection[str] = (),
         external_id: str = "",
+        source: Source | None = None,
     ) -> Video | None:
-        """Creates a video without media whose slices' transcripts are stored; owes slice.transcribed for each.
+        """Creates a video whose slices' transcripts are stored; owes slice.transcribed for each.
 
         None when there is one with this `external_id` already.
 
@@ -227,6 +228,7 @@ class VideoStore:
             collection: The collection it belongs to.
             tags: Its tags.
             external_id: The importer's own name for it; empty for none.
+            source: Its media, which is stored; None where there is none but the transcript.
         """
         now = _now()
         owed = [
@@ -248,6 +250,7 @@ class VideoStore:
             ],
             "slicing_done": True,
             "duration": duration,
+            "source": _source_document(source) if source else None,
             "began_at": now,
         }
         doc["metadata"] |= {"language": language, "speaker_count": speaker_count, "asr_model": asr_model}

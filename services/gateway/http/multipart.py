@@ -15,6 +15,7 @@ from services.gateway.uploads import Details
 
 MAX_FIELD_BYTES = 16 * 1024
 """Of all parts of one name together."""
+MAX_CAPTIONS_BYTES = 8 * 2**20
 
 
 class _File(BaseTarget):  # type: ignore[misc]  # the library has no types
@@ -35,6 +36,25 @@ class _File(BaseTarget):  # type: ignore[misc]  # the library has no types
 
     def on_finish(self) -> None:
         self.finished = True
+
+
+class _Captions(BaseTarget):  # type: ignore[misc]  # the library has no types
+    """A transcript that comes with the file."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.data = bytearray()
+
+    def on_start(self) -> None:
+        self.data.clear()
+
+    def on_data_received(self, chunk: bytes) -> None:
+        if len(self.data) + len(chunk) > MAX_CAPTIONS_BYTES:
+            raise InvalidArgument(
+                f"captions are over {MAX_CAPTIONS_BYTES} bytes; put them as a transcript behind the upload",
+                field="captions",
+            )
+        self.data += chunk
 
 
 class _Text(BaseTarget):  # type: ignore[misc]  # the library has no types
@@ -81,7 +101,7 @@ _TEXTS: dict[str, Callable[[list[str]], object]] = {
 
 
 class UploadForm:
-    """A form with a `file`, and perhaps a text part for each of `_TEXTS`; `tag` any number of times; in any order.
+    """A form with a `file`, perhaps `captions`, and a text part for each of `_TEXTS`; `tag` any number of times.
 
     Parts of other names are passed over.
 
@@ -100,6 +120,8 @@ class UploadForm:
                 "send it as multipart/form-data with a part named file, as curl -F file=@talk.mp4 does"
             ) from None
         self._parser.register("file", self._file)
+        self._captions = _Captions()
+        self._parser.register("captions", self._captions)
         for name, text in self._texts.items():
             self._parser.register(name, text)
 
@@ -133,6 +155,7 @@ class UploadForm:
             collection=last["collection"],
             tags=self._texts["tag"].texts,
             speech=checked_speech(**{name: last[name] for name in _SPEECH}),
+            captions=bytes(self._captions.data),
         )
 
     def _feed(self, data: bytes) -> None:

@@ -13,15 +13,15 @@ from services.common.videos.model import Video
 from services.gateway import views
 from services.gateway.attributes import checked_speech
 from services.gateway.http import models
-from services.gateway.http.multipart import UploadForm
+from services.gateway.http.multipart import MAX_CAPTIONS_BYTES, UploadForm
 from services.gateway.http.respond import NO_STORE, json
 from services.gateway.library import Library
 from services.gateway.time_left import TimeLeft
 from services.gateway.uploads import Uploads
 from services.gateway.watch import Watcher
 
-# Boundaries and part heads, beyond the file itself.
-_FORM_BYTES = 64 * 1024
+# Boundaries, part heads and captions, beyond the file itself.
+_FORM_BYTES = 64 * 1024 + MAX_CAPTIONS_BYTES
 
 _UPLOAD_BODY: dict[str, Any] = {
     "requestBody": {
@@ -33,6 +33,12 @@ _UPLOAD_BODY: dict[str, Any] = {
                     "required": ["file"],
                     "properties": {
                         "file": {"type": "string", "format": "binary", "description": "Audio or video, any container."},
+                        "captions": {
+                            "type": "string",
+                            "format": "binary",
+                            "description": "A transcript there is already, as WebVTT, SubRip or JSON of at most 8 MiB; "
+                            "then nothing is heard.",
+                        },
                         "title": {
                             "type": "string",
                             "description": "At most 300 characters; the file name stands in when empty.",
