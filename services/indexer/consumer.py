@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Collection, Sequence
+from contextlib import aclosing
 from typing import Any, TypeVar
 
 import structlog
@@ -105,10 +106,13 @@ class StreamFollower:
             await persist(self._reconcile, "slots_not_moved")
             sequence = self._replica.shard.applied_sequence
             self._follower = Follower(self._bus, slots=self._replica.slots, after_sequence=sequence)
-            async for batch in self._follower.batches():
-                await persist(lambda batch=batch: self._apply(batch), "events_not_applied")  # type: ignore[misc]
-                if self._wanted() != self._replica.slots or self._replica.rebuild_asked:
-                    break
+            async with aclosing(self._follower.batches()) as batches:
+                async for batch in batches:
+                    await persist(lambda batch=batch: self._apply(batch), "events_not_applied")  # type: ignore[misc]
+                    table, wanted = self._table, self._wanted()
+                    if wanted != self._replica.slots or self._replica.rebuild_asked:
+                        break
+                    self._note(table)
 
     async def watch_slots(self, *, every_seconds: float) -> None:
         """Reads the slot table again and again."""
@@ -184,7 +188,7 @@ class StreamFollower:
 
     async def _reconcile(self) -> None:
         """Brings what is held to what the slot table wants, and builds anew if that is asked."""
-        replica, wanted = self._replica, self._wanted()
+        replica, table, wanted = self._replica, self._table, self._wanted()
         if replica.rebuild_asked:
             await self._rebuild(wanted)
         if gone := replica.slots - wanted:
@@ -195,11 +199,15 @@ class StreamFollower:
             replica.filling = True
             await self._fill(new)
         replica.filling = False
-        if self._table is not None:
-            replica.slot_table_version, replica.shards_total = self._table.version, self._table.shards
+        self._note(table)  # the one that was looked at: there may be a newer one by now
         if gone or new:
             log.info("slots_changed", held=len(replica.slots), came=len(new), went=len(gone))
             await replica.snapshot()
+
+    def _note(self, table: SlotTable | None) -> None:
+        """Says that what is held is as a version of the table wants it."""
+        if table is not None:
+            self._replica.slot_table_version, self._replica.shards_total = table.version, table.shards
 
     async def _fill(self, slots: frozenset[int]) -> None:
         """Fills slots that are not held yet.

@@ -274,6 +274,8 @@ class Replica:
             InvalidArgument, ModelMismatch: The change was refused.
         """
         self._check_ready()
+        if self.rebuild_asked:
+            raise Unavailable(f"shard {self.place.shard} is being built anew; try again later", retry_after_seconds=5)
         applied = await self.apply([change])
         for error in applied.refused.values():
             raise error

@@ -16,6 +16,8 @@ from services.indexer.videos import VideoTable
 Part = Head | Segment
 
 _REMEMBERED = 64
+_MOST_IDS_REMEMBERED = 1000
+"""A filter that names more videos is worked out each time: it takes megabytes, and hardly comes again."""
 ROW_BITS = 32
 
 
@@ -82,6 +84,8 @@ class Selector:
                 self._remembered.move_to_end(key)
                 return known[2]
         selection = self._work_out(view, chosen, slots)
+        if len(chosen.video_ids) > _MOST_IDS_REMEMBERED:
+            return selection
         with self._lock:
             self._remembered[key] = (version, view.alive, selection)
             while len(self._remembered) > _REMEMBERED:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncGenerator, AsyncIterator, Collection
 from dataclasses import dataclass
 
 import structlog
@@ -61,7 +61,7 @@ class Follower:
         self.caught_up = False
         self.lag = 0
 
-    async def batches(self) -> AsyncIterator[list[FollowedEvent]]:
+    async def batches(self) -> AsyncGenerator[list[FollowedEvent]]:
         """Gives events in batches, for ever. A batch counts as applied when the next is asked for.
 
         An empty batch comes when there was nothing for a second.
