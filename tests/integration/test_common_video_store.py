@@ -220,3 +220,91 @@ async def test_lists_are_newest_first_and_paged(backbone: Backbone) -> None:
         before = (page[-1].metadata.uploaded_at, page[-1].video_id)
     assert seen == sorted(ids, reverse=True)
     assert await backbone.videos.page(limit=2, status=VideoStatus.READY) == []
+
+
+async def indexed(store: VideoStore, video_id: str, *texts: str) -> None:
+    """Slice by slice to its end, with a chunk of each text."""
+    for number, text in enumerate(texts):
+        name = f"{number:05d}"
+        await store.slice_transcribed(video_id, name, language="en", asr_model="base")
+        await store.slice_embedded(video_id, name, chunks=[chunk(video_id, name, 0, text)], embedding_model="minilm")
+        await store.slice_indexed(video_id, name)
+
+
+@pytest.mark.parametrize("document_bytes", [12 * 2**20, 4000, 0])
+async def test_an_edit_replaces_the_chunks_of_its_slice_alone(backbone: Backbone, document_bytes: int) -> None:
+    # All in the document, the first slice in it, none in it.
+    store = VideoStore(backbone.database, backbone.bus, document_bytes=document_bytes)
+    video_id = await cut(backbone, slices=2)
+    await indexed(store, video_id, "one", "two")
+    for turn in (1, 2):
+        video = await store.edit_transcript(video_id, {"00001": f"e{turn}"}, transcript_revision=turn - 1)
+        assert (video.status, video.transcript_revision) == (VideoStatus.PROCESSING, turn)
+        assert [part.state for part in video.slices] == [SliceState.INDEXED, SliceState.TRANSCRIBED]
+        before = await store.former_chunks(video_id, "00001")
+        assert [c.text for c in before] == [f"edit {turn - 1}" if turn > 1 else "two"]
+        new = [chunk(video_id, "00001", n, f"edit {turn}") for n in range(turn)]
+        assert not await store.slice_embedded(video_id, "00001", chunks=[], embedding_model="minilm")  # of no edit
+        assert await store.slice_embedded(video_id, "00001", chunks=new, embedding_model="minilm", edit=f"e{turn}")
+        assert not await store.slice_embedded(video_id, "00001", chunks=[], embedding_model="minilm", edit=f"e{turn}")
+        assert [c.text for c in await store.chunks(video_id)] == ["one"] + [f"edit {turn}"] * turn
+        assert [c.text for _, all_of_it in [one async for one in store.scan(range(256))] for c in all_of_it] == [
+            "one"
+        ] + [f"edit {turn}"] * turn
+        assert not await store.slice_indexed(video_id, "00001", edit="")  # what an indexer has read before
+        assert await store.slice_indexed(video_id, "00001", edit=f"e{turn}")
+        assert (await store.get(video_id)).status is VideoStatus.READY
+        await indexed_again(store, video_id, turn)
+    assert await backbone.database["continuations"].count_documents({"video_id": video_id}) == {
+        12 * 2**20: 0,
+        4000: 1,
+        0: 2,
+    }.get(document_bytes)
+
+
+async def indexed_again(store: VideoStore, video_id: str, turn: int) -> None:
+    """An event that comes a second time changes nothing."""
+    before = await store.get(video_id)
+    assert not await store.slice_indexed(video_id, "00001", edit=f"e{turn}")
+    assert (await store.get(video_id)).revision == before.revision
+
+
+async def test_an_edit_broken_off_between_its_steps_is_done_again(backbone: Backbone) -> None:
+    store = backbone.videos
+    video_id = await cut(backbone, slices=1)
+    await indexed(store, video_id, "one")
+    raw = await backbone.database["videos"].find_one({"_id": video_id})
+    assert raw is not None
+    size = raw["transcripts_bytes"]
+    await store.edit_transcript(video_id, {"00000": "e1"}, transcript_revision=0)
+    state = {"slices": {"$elemMatch": {"slice_id": "00000", "state": "transcribed", "edit": "e1"}}}
+    await asyncio.gather(*(store._drop_chunks(video_id, "00000", state) for _ in range(3)))  # killed behind it
+    raw = await backbone.database["videos"].find_one({"_id": video_id})
+    assert raw is not None
+    assert (raw["transcripts"], raw["transcripts_bytes"]) == ([], 0)
+    new = [chunk(video_id, "00000", 0, "two")]
+    done = await asyncio.gather(
+        *(store.slice_embedded(video_id, "00000", chunks=new, embedding_model="minilm", edit="e1") for _ in range(3))
+    )
+    assert sum(done) == 1
+    raw = await backbone.database["videos"].find_one({"_id": video_id})
+    assert raw is not None
+    assert (len(raw["transcripts"]), raw["transcripts_bytes"]) == (1, size)
+
+
+async def test_of_two_edits_of_one_revision_one_is_refused_and_a_failed_slice_is_mended(backbone: Backbone) -> None:
+    store = backbone.videos
+    video_id = await cut(backbone, slices=1)
+    await store.fail_slice(video_id, "00000", stage="transcribe", reason="WORKER_DIED", message="it died")
+    assert (await store.get(video_id)).status is VideoStatus.FAILED
+    both = await asyncio.gather(
+        *(store.edit_transcript(video_id, {"00000": name}, transcript_revision=0) for name in ("a", "b")),
+        return_exceptions=True,
+    )
+    assert sorted(type(one).__name__ for one in both) == ["TranscriptChanged", "Video"]
+    video = await store.get(video_id)
+    assert (video.status, video.error, video.transcript_revision) == (VideoStatus.PROCESSING, None, 1)
+    assert not await store.slice_transcribed(video_id, "00000", language="en", asr_model="base")  # a late recognizer
+    await store.mark_deleting(video_id)
+    with pytest.raises(VideoNotFound):
+        await store.edit_transcript(video_id, {"00000": "c"}, transcript_revision=1)
