@@ -6,6 +6,7 @@ Guidelines): longer segments are split at word times.
 
 from __future__ import annotations
 
+import bisect
 import enum
 import itertools
 import math
@@ -191,6 +192,10 @@ def _cues_of_segment(segment: Segment) -> Iterator[Cue]:
     if not words:
         return
     widths = list(itertools.accumulate((_columns(word.text) for word in words), initial=0.0))
+    seconds = words[-1].end - words[0].start
+    if seconds <= CUE_SECONDS and widths[-1] <= LINE_COLUMNS:  # most are a line, and are not to be taken apart
+        yield _cue(words, segment.speaker)
+        return
     best = [0.0] + [math.inf] * len(words)
     begins = [0] * (len(words) + 1)
     for end in range(1, len(words) + 1):
@@ -215,6 +220,12 @@ def _cues_of_segment(segment: Segment) -> Iterator[Cue]:
 
 def _fits(words: Sequence[Word], begin: int, end: int, widths: Sequence[float]) -> bool:
     if widths[end] - widths[begin] <= LINE_COLUMNS:
+        return True
+    # The furthest break that leaves a first line, and what is behind it; only where that is unclear is it looked at.
+    at = bisect.bisect_right(widths, widths[begin] + LINE_COLUMNS, begin + 1, end) - 1
+    while at > begin and not words[at].text.startswith(" "):
+        at -= 1
+    if at > begin and widths[end] - widths[at] <= LINE_COLUMNS:
         return True
     return len(_lines(_text(words[begin:end]))) <= LINES
 
