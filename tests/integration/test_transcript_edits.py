@@ -348,3 +348,28 @@ async def test_an_upload_with_captions_that_are_none_leaves_nothing(mesh: Gatewa
     assert response.status_code == 400
     assert "captions cannot be read" in response.json()["error"]["message"]
     assert await mesh.backbone.objects.list("videos/") == []
+
+
+async def test_the_time_left_is_told_once_something_was_measured(mesh: Gateway) -> None:
+    videos = mesh.backbone.videos
+    first = await heard(mesh)
+    assert (await mesh.http.get(f"/videos/{first}/status")).json()["progress"]["seconds_left"] is None
+    await videos.slice_embedded(first, "00000", chunks=[], embedding_model="hash")
+    await videos.slice_indexed(first, "00000")
+    await asyncio.sleep(3.1)  # for so long the mesh is not asked again
+    second = await heard(mesh)
+    left = (await mesh.http.get(f"/videos/{second}")).json()["progress"]["seconds_left"]
+    assert left is not None
+    assert 0 < left < 60
+    async with mesh.http.stream("GET", f"/videos/{first}/events") as stream:
+        told = None
+        async for line in stream.aiter_lines():
+            if line.startswith("data:"):
+                told = line
+                break
+    assert told is not None
+    assert '"seconds_left":null' not in told
+    await videos.slice_embedded(first, "00001", chunks=[], embedding_model="hash")
+    await videos.slice_indexed(first, "00001")
+    shown = (await mesh.http.get(f"/videos/{first}")).json()
+    assert (shown["status"], shown["progress"]["seconds_left"]) == ("ready", None)

@@ -19,7 +19,7 @@ function standing({ status, progress, warnings, error, links }) {
       if (!progress.slices_done) return progress.slicing_done ? `Writing down ${plural(progress.slices_known, "part")}` : "Writing down what is said";
       const parts = progress.slicing_done ? `${progress.slices_done} of ${plural(progress.slices_known, "part")} done` : `${plural(progress.slices_done, "part")} done so far`;
       const ready = progress.seconds_searchable > 0 ? ` · ${roughly(progress.seconds_searchable)} searchable already` : "";
-      const left = progress.seconds_left === null ? "" : ` · about ${roughly(progress.seconds_left)} left`;
+      const left = Number.isFinite(progress.seconds_left) ? ` · about ${roughly(progress.seconds_left)} left` : "";
       return `${parts}${ready}${left}`;
     }
     case "deleting":
