@@ -34,8 +34,8 @@ $(DEV): $(PINS)
 	@tools/setup.sh all,dev $@ $(RUNTIME)
 
 .PHONY: test
-test: $(DEV) ## unit, contract, integration and short e2e tests
-	$(PYTEST) tests/unit tests/contract tests/integration tests/e2e -m "not slow" $(ARGS)
+test: $(DEV) ## unit, contract, integration and short e2e tests, two files at a time
+	$(PYTEST) -n 2 --dist loadfile tests/unit tests/contract tests/integration tests/e2e -m "not slow" $(ARGS)
 
 .PHONY: test-unit
 test-unit: $(DEV) ## tests without network or other processes; seconds
