@@ -168,10 +168,12 @@ def verify(folder: Path, *, threads: int = 2) -> None:
             raise SegmentCorrupt(f"{name} is not there: {error!r}") from error
         if size != entry["bytes"]:
             raise SegmentCorrupt(f"{name} has {size} bytes instead of {entry['bytes']}")
-    # Hashing releases the interpreter lock, and a start waits for it.
+    # Hashing releases the interpreter lock, and a start waits for it. The largest first, so that the threads end
+    # together: the sentence vectors alone are two fifths of a segment.
+    names = sorted(files, key=lambda name: files[name]["bytes"], reverse=True)
     with ThreadPoolExecutor(threads, "verify") as pool:
         try:
-            hashes = dict(zip(files, pool.map(lambda name: sha256(folder / name), files), strict=True))
+            hashes = dict(zip(names, pool.map(lambda name: sha256(folder / name), names), strict=True))
         except OSError as error:
             raise SegmentCorrupt(f"a file cannot be read: {error!r}") from error
     for name, entry in files.items():
