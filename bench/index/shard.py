@@ -41,7 +41,7 @@ def main() -> None:
     made = make(shard, found, arguments) if {"start", "ingest"} & set(arguments.only) else {}
     work = Path(tempfile.mkdtemp(prefix="shard-", dir=arguments.cache))
     parts: dict[str, Callable[[], Any]] = {
-        "start": lambda: start.measure(shard, rounds=arguments.rounds),
+        "start": lambda: start.measure(shard, work, rounds=arguments.rounds, copies=arguments.copies),
         "rebuild": lambda: rebuild.measure(work, found, chunks=arguments.documents),
         "fresh": lambda: fresh.measure(work, found),
         "ingest": lambda: ingest.measure(shard, work, found, rounds=arguments.rounds),
@@ -82,7 +82,7 @@ def show(results: dict[str, Numbers], arguments: argparse.Namespace) -> None:
     for name, numbers in results.items():
         print(f"\n{name}: {json.dumps(numbers, indent=1)}")
     print()
-    print(wanted.table(wanted.of_shard(results, arguments.rows)))
+    print(wanted.table(wanted.of_shard(results)))
     if arguments.json:
         arguments.json.write_text(json.dumps({"machine": machine.describe(), **results}, indent=1))
 
@@ -94,6 +94,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--documents", type=int, default=20_000, help="chunks in the database for the rebuild")
     parser.add_argument("--only", type=lambda given: given.split(","), default=list(PARTS), help=",".join(PARTS))
     parser.add_argument("--kind", default="", help="of the segment: ivf, ivf_rabitq, hnsw, flat")
+    parser.add_argument("--copies", type=int, default=1, help="segments that the shard that is started has, all alike")
     parser.add_argument("--build-threads", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--cache", type=Path, default=texts.DEFAULT_CACHE)

@@ -73,11 +73,12 @@ def _fastest(by_name: dict[str, dict[str, float]], rows: int) -> Line:
     return Line(title, got, ours[mine] < peers[best] if rows >= MEGA else None)
 
 
-def of_shard(results: dict[str, dict[str, Any]], rows: int) -> list[Line]:
+def of_shard(results: dict[str, dict[str, Any]]) -> list[Line]:
     """Gives the lines about what surrounds a search."""
     lines = []
     if start := results.get("start"):
         ready = start["warm: ready s"]
+        rows = start["chunks"]
         got = f"{ready:.1f} s for {rows:,} (cold files {start['cold: ready s']:.1f} s)"
         lines.append(Line("start of 1 M chunks ≤ 5 s to ready", got, ready <= 5 if rows >= MEGA else None))
     if rebuild := results.get("rebuild"):
@@ -115,7 +116,7 @@ def main() -> None:
         if "engines" in found:
             lines += of_engines(found["engines"], found["rows"])
         else:
-            lines += of_shard(found, found.get("made", {}).get("rows", 0))
+            lines += of_shard(found)
     print(table(lines))
 
 

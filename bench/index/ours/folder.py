@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -61,8 +63,29 @@ def write(folder: Path, batches: Iterable[Batch], infos: dict[str, VideoInfo], p
     writer.close(dimension)
     build(Job(target, [Source(columns)], dimension, MODEL, policy.dense, rows=writer.rows, threads=policy.threads))
     (target / ORIGINS).unlink()
+    shutil.rmtree(columns)
     shard = Shard()
     shard.attach(target, infos)
+    snapshots.write(State.of(shard, applied_sequence=0, slots=ALL_SLOTS))
+
+
+def multiplied(source: Path, target: Path, copies: int) -> None:
+    """Makes a shard of several segments that are one and the same, by links: as much to check and open as others.
+
+    Args:
+        source: Folder of an indexer whose shard is one segment.
+        target: The new folder.
+        copies: How many segments.
+    """
+    snapshots, shard = SnapshotFolder(target, ORIGIN), Shard()
+    loaded = SnapshotFolder(source, ORIGIN).load()
+    assert loaded is not None, f"there is no snapshot in {source}"
+    infos = {name: loaded.shard.videos.info(name) for name in loaded.shard.videos}
+    (segment,) = (source / "segments").iterdir()
+    for _ in range(copies):
+        copy = snapshots.segments / str(ULID()).lower()
+        shutil.copytree(segment, copy, copy_function=os.link)
+        shard.attach(copy, infos)
     snapshots.write(State.of(shard, applied_sequence=0, slots=ALL_SLOTS))
 
 

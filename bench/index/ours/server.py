@@ -52,6 +52,7 @@ async def serve(arguments: argparse.Namespace, answers: TextIO) -> None:
         say(await getattr(ingest, order.pop("do"))(**order))
     compacting.cancel()
     await server.stop(0)
+    os._exit(0)  # a merge under way would be waited for
 
 
 def main() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import statistics
 import time
@@ -10,14 +11,18 @@ from typing import Any
 
 import numpy as np
 
+from bench.index.ours import folder as index
 from bench.index.ours.measured.remote import remote
 from services.indexer.segment import verify
 
 DIMENSION = 384
 
 
-async def measure(shard: Path, *, rounds: int) -> dict[str, Any]:
-    """Starts it again and again, in turns with cold files."""
+async def measure(shard: Path, work: Path, *, rounds: int, copies: int) -> dict[str, Any]:
+    """Starts it again and again, in turns with cold files; one of `copies` times its segment, if they are several."""
+    if copies > 1:
+        await asyncio.to_thread(index.multiplied, shard, work / "multiplied", copies)
+        shard = work / "multiplied"
     taken: dict[str, list[float]] = {}
     chunks = 0
     for _ in range(rounds):
@@ -39,7 +44,12 @@ async def measure(shard: Path, *, rounds: int) -> dict[str, Any]:
         taken.setdefault("hashes alone s", []).append(time.perf_counter() - begun)
         taken.setdefault("hashes alone CPU s", []).append(time.process_time() - cpu)
     size = sum(path.stat().st_size for path in (shard / "segments").rglob("*") if path.is_file())
-    return {"chunks": chunks, "bytes": size, **{name: statistics.median(each) for name, each in taken.items()}}
+    return {
+        "chunks": chunks,
+        "segments": copies,
+        "bytes": size,
+        **{name: statistics.median(each) for name, each in taken.items()},
+    }
 
 
 def _forget(folder: Path) -> None:
