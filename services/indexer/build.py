@@ -5,7 +5,6 @@ Runs in a process of its own (builder.py), so that neither the interpreter lock 
 
 from __future__ import annotations
 
-import json
 import shutil
 import time
 from collections.abc import Iterator, Sequence
@@ -16,7 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from services.indexer import dense, keyword
+from services.indexer import dense, keyword, sealed_json
 from services.indexer.chunks import Ids
 from services.indexer.columns import Columns, ColumnWriter, blocks
 from services.indexer.record import chunk_id_of, text_of
@@ -112,7 +111,7 @@ def build(job: Job) -> dict[str, Any]:
             if path.is_file() and path.name != ORIGINS
         },
     }
-    (writing / MANIFEST).write_text(json.dumps(manifest, indent=1))
+    sealed_json.write(writing / MANIFEST, manifest)
     for path in writing.rglob("*"):
         sync(path)
     sync(writing)

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import shutil
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -71,6 +71,7 @@ class Compactor:
         sealing: Builds segments of heads; quick.
         merging: Builds segments of segments; may take minutes.
         policy: How the shard is cut.
+        trouble: Where it says what does not work just now, for people.
     """
 
     def __init__(
@@ -83,8 +84,10 @@ class Compactor:
         sealing: Builder,
         merging: Builder,
         policy: SegmentPolicy,
+        trouble: MutableMapping[str, str] | None = None,
     ) -> None:
         self._shard = shard
+        self._trouble = {} if trouble is None else trouble
         self._segments = segments
         self.work = work
         self._writes = writes
@@ -179,8 +182,8 @@ class Compactor:
     async def run(self) -> None:
         """Seals and merges for ever. What fails is tried again, later and later."""
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._persist(self._keep_sealed))
-            group.create_task(self._persist(self._keep_merged))
+            group.create_task(self._persist("seal", self._keep_sealed))
+            group.create_task(self._persist("merge", self._keep_merged))
 
     async def _keep_sealed(self) -> None:
         while not self._shard.frozen:
@@ -191,14 +194,16 @@ class Compactor:
         while not await self.compact():
             await _called(self._to_merge)
 
-    async def _persist(self, work: Callable[[], Awaitable[None]]) -> None:
+    async def _persist(self, name: str, work: Callable[[], Awaitable[None]]) -> None:
         pause = 0.5
         while True:
             try:
                 await work()
                 pause = 0.5
+                self._trouble.pop(name, None)
             except Unavailable as error:
                 FAILED.inc()
+                self._trouble[name] = error.message
                 log.error("segment_not_built", error=error.message, again_in_seconds=pause)
                 await asyncio.sleep(pause)
                 pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from contextlib import aclosing
@@ -33,6 +34,7 @@ log = structlog.get_logger()
 T = TypeVar("T")
 
 LONGEST_PAUSE_SECONDS = 5.0
+_COUNT_SECONDS = 0.1
 
 
 class StreamLost(Exception):
@@ -103,7 +105,7 @@ class StreamFollower:
         """Opens the replica and follows for ever."""
         await persist(self._open, "index_not_opened")
         while True:
-            await persist(self._reconcile, "slots_not_moved")
+            await self._while_behind(lambda: persist(self._reconcile, "slots_not_moved"))
             sequence = self._replica.shard.applied_sequence
             self._follower = Follower(self._bus, slots=self._replica.slots, after_sequence=sequence)
             async with aclosing(self._follower.batches()) as batches:
@@ -113,6 +115,23 @@ class StreamFollower:
                     if wanted != self._replica.slots or self._replica.rebuild_asked:
                         break
                     self._note(table)
+
+    async def _while_behind(self, work: Callable[[], Awaitable[None]]) -> None:
+        """Does work that lets events wait, and says how many do: all of the stream's, since nobody sorts them."""
+
+        async def count() -> None:
+            while True:
+                await asyncio.sleep(_COUNT_SECONDS)
+                with contextlib.suppress(NatsError, TimeoutError, ConnectionError):
+                    waiting = await self._bus.last_sequence() - self._replica.shard.applied_sequence
+                    self._replica.lag = max(self._replica.lag, waiting)
+
+        counting = asyncio.ensure_future(count())
+        try:
+            await work()
+        finally:
+            counting.cancel()
+            await asyncio.gather(counting, return_exceptions=True)
 
     async def watch_slots(self, *, every_seconds: float) -> None:
         """Reads the slot table again and again."""

@@ -122,6 +122,7 @@ def state_response(replica: Replica, *, resident_bytes: int) -> pb.GetShardRespo
         rebuilding=replica.rebuild_asked,
         repaired=replica.repaired,
         resident_bytes=resident_bytes,
+        trouble=sorted(replica.trouble.values()),
     )
 
 

@@ -19,6 +19,7 @@ import structlog
 
 from services.common.errors import EarmarkError
 from services.common.objects import ObjectStore
+from services.indexer import sealed_json
 from services.indexer.segment import FORMAT_VERSION, MANIFEST
 from services.indexer.snapshot import KEPT, Origin, SnapshotFolder
 
@@ -118,11 +119,10 @@ class RemoteSnapshots:
 
     async def _manifest(self, key: str) -> dict[str, Any] | None:
         try:
-            manifest = json.loads(await self._objects.get(key))
+            return sealed_json.check(json.loads(await self._objects.get(key)))
         except ValueError as error:
             log.warning("stored_snapshot_unreadable", key=key, error=repr(error))
             return None
-        return manifest if isinstance(manifest, dict) else None
 
     async def _manifests(self) -> list[str]:
         keys = await self._objects.list(f"{self._prefix}snapshots/")

@@ -96,6 +96,8 @@ class Replica:
         """Whether it is to be, or is being."""
         self.shards_total = 0
         """Shards there are, by the slot table."""
+        self.trouble: dict[str, str] = {}
+        """What does not work just now, for people, by what it keeps from being done."""
         self.filling = False
         """Whether the shard has chunks of slots that it does not hold whole."""
         self._snapshots = snapshots
@@ -146,10 +148,10 @@ class Replica:
     async def restore(self) -> Loaded | None:
         """Opens the newest sound snapshot; None when there is none."""
         loaded = await self._threads.files.run(self._snapshots.load)
+        self.repaired = list(self._snapshots.set_aside)
         if loaded is None:
             return None
         self.origin = "snapshot"
-        self.repaired = loaded.repaired
         self.slots = loaded.slots
         self.snapshot_sequence = loaded.shard.applied_sequence
         self._take(self._with_compactor(loaded.shard))
@@ -195,6 +197,7 @@ class Replica:
             sealing=self._threads.sealing,
             merging=self._threads.merging,
             policy=self._policy,
+            trouble=self.trouble,
         )
         return Opened(shard, compactor)
 
@@ -330,7 +333,9 @@ class Replica:
             await asyncio.sleep(every_seconds)
             try:
                 await self.snapshot()
+                self.trouble.pop("snapshot", None)
             except Unavailable as error:
+                self.trouble["snapshot"] = error.message
                 log.error("snapshot_failed", error=error.message)
 
     async def keep_compact(self) -> None:

@@ -22,6 +22,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from services.indexer import sealed_json
 from services.indexer.chunks import Ids, Vectors
 from services.indexer.columns import Columns
 from services.indexer.dense import DenseIndex
@@ -151,6 +152,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         manifest: dict[str, Any] = json.loads((folder / MANIFEST).read_bytes())
         if manifest["format_version"] != FORMAT_VERSION:
             raise SegmentCorrupt(f"it is of format {manifest['format_version']}, not {FORMAT_VERSION}")
+        manifest = sealed_json.check(manifest)
         for entry in manifest["files"].values():
             _ = entry["bytes"], entry["sha256"]
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:

@@ -21,6 +21,7 @@ Context = grpc.aio.ServicerContext[Any, Any]
 
 _PAGE_BYTES = 4096
 _OWN_SECONDS = 10.0
+_LARGEST_BATCH_BYTES = 12 * 2**20  # a gRPC message here has at most 16 MiB
 
 
 class ShardServicer(pb_grpc.ShardServiceServicer):
@@ -53,7 +54,11 @@ class ShardServicer(pb_grpc.ShardServiceServicer):
             messages.search_response(one, self._replica, min_sequence=search.min_sequence, ids_only=search.ids_only)
             for one, search in zip(found, request.searches, strict=True)
         ]
-        return pb.SearchShardBatchResponse(responses=responses)
+        response = pb.SearchShardBatchResponse(responses=responses)
+        if response.ByteSize() > _LARGEST_BATCH_BYTES:
+            message = f"the answers have {response.ByteSize():,} bytes together; ask fewer at once, or with a smaller k"
+            raise InvalidArgument(message, field="searches")
+        return response
 
     async def UpsertChunks(self, request: pb.UpsertChunksRequest, context: Context) -> pb.UpsertChunksResponse:
         """Adds or replaces chunks, durably."""

@@ -26,7 +26,7 @@ import numpy as np
 import structlog
 from ulid import ULID
 
-from services.indexer import migrate
+from services.indexer import migrate, sealed_json
 from services.indexer.build import ORIGINS, Job, Source, build
 from services.indexer.chunks import VideoInfo
 from services.indexer.dense import DensePolicy
@@ -124,6 +124,8 @@ class SnapshotFolder:
         self.work = folder / "work"
         self.root = folder / "snapshots"
         self._origin = origin
+        self.set_aside: list[str] = []
+        """What failed its checks since the start, for people."""
         shutil.rmtree(self.work, ignore_errors=True)
         for path in (self.segments, self.root, self.work):
             path.mkdir(parents=True, exist_ok=True)
@@ -168,10 +170,11 @@ class SnapshotFolder:
             "state": {"bytes": len(body), "sha256": hashlib.sha256(body).hexdigest()},
         }
         writing = path.with_suffix(".writing")
+        self.root.mkdir(parents=True, exist_ok=True)  # somebody may have removed it
         try:
             path.with_suffix(".state").write_bytes(body)
             sync(path.with_suffix(".state"))
-            writing.write_text(json.dumps(manifest, indent=1))
+            sealed_json.write(writing, manifest)
             sync(writing)
             writing.rename(path)
             sync(self.root)
@@ -220,6 +223,7 @@ class SnapshotFolder:
             if manifest["format_version"] != FORMAT_VERSION:
                 log.warning("snapshot_of_another_format", snapshot=path.stem, format_version=manifest["format_version"])
                 return None
+            manifest = sealed_json.check(manifest)
             wanted = asdict(self._origin)
             origin = {name: manifest.get(name) for name in wanted}
             if origin != wanted:
@@ -275,7 +279,8 @@ class SnapshotFolder:
             shutil.rmtree(aside, ignore_errors=True)
             path.rename(aside)
         log.error("index_files_corrupt", path=path.name, error=why, set_aside=aside.name)
-        return f"{path.name}: {why}"
+        self.set_aside.append(f"{path.name}: {why}")
+        return self.set_aside[-1]
 
 
 def _mask(alive: bytes | None, rows: int) -> Mask | None:

@@ -179,7 +179,7 @@ class GetShardRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class GetShardResponse(_message.Message):
-    __slots__ = ("shard", "replica", "shards_total", "chunk_count", "video_count", "applied_sequence", "snapshot_sequence", "ready", "model_revision", "origin", "lag", "slots", "slot_table_version", "segments", "rebuilds", "rebuilding", "repaired", "resident_bytes")
+    __slots__ = ("shard", "replica", "shards_total", "chunk_count", "video_count", "applied_sequence", "snapshot_sequence", "ready", "model_revision", "origin", "lag", "slots", "slot_table_version", "segments", "rebuilds", "rebuilding", "repaired", "resident_bytes", "trouble")
     SHARD_FIELD_NUMBER: _ClassVar[int]
     REPLICA_FIELD_NUMBER: _ClassVar[int]
     SHARDS_TOTAL_FIELD_NUMBER: _ClassVar[int]
@@ -198,6 +198,7 @@ class GetShardResponse(_message.Message):
     REBUILDING_FIELD_NUMBER: _ClassVar[int]
     REPAIRED_FIELD_NUMBER: _ClassVar[int]
     RESIDENT_BYTES_FIELD_NUMBER: _ClassVar[int]
+    TROUBLE_FIELD_NUMBER: _ClassVar[int]
     shard: int
     replica: int
     shards_total: int
@@ -216,7 +217,8 @@ class GetShardResponse(_message.Message):
     rebuilding: bool
     repaired: _containers.RepeatedScalarFieldContainer[str]
     resident_bytes: int
-    def __init__(self, shard: _Optional[int] = ..., replica: _Optional[int] = ..., shards_total: _Optional[int] = ..., chunk_count: _Optional[int] = ..., video_count: _Optional[int] = ..., applied_sequence: _Optional[int] = ..., snapshot_sequence: _Optional[int] = ..., ready: _Optional[bool] = ..., model_revision: _Optional[str] = ..., origin: _Optional[str] = ..., lag: _Optional[int] = ..., slots: _Optional[bytes] = ..., slot_table_version: _Optional[int] = ..., segments: _Optional[_Iterable[_Union[SegmentState, _Mapping]]] = ..., rebuilds: _Optional[int] = ..., rebuilding: _Optional[bool] = ..., repaired: _Optional[_Iterable[str]] = ..., resident_bytes: _Optional[int] = ...) -> None: ...
+    trouble: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, shard: _Optional[int] = ..., replica: _Optional[int] = ..., shards_total: _Optional[int] = ..., chunk_count: _Optional[int] = ..., video_count: _Optional[int] = ..., applied_sequence: _Optional[int] = ..., snapshot_sequence: _Optional[int] = ..., ready: _Optional[bool] = ..., model_revision: _Optional[str] = ..., origin: _Optional[str] = ..., lag: _Optional[int] = ..., slots: _Optional[bytes] = ..., slot_table_version: _Optional[int] = ..., segments: _Optional[_Iterable[_Union[SegmentState, _Mapping]]] = ..., rebuilds: _Optional[int] = ..., rebuilding: _Optional[bool] = ..., repaired: _Optional[_Iterable[str]] = ..., resident_bytes: _Optional[int] = ..., trouble: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class SegmentState(_message.Message):
     __slots__ = ("segment_id", "kind", "live", "deleted", "bytes")

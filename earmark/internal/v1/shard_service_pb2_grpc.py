@@ -92,6 +92,7 @@ class ShardServiceServicer:
 
     def SearchShardBatch(self, request, context):
         """Runs up to 256 searches at once, each as SearchShard would, with its status codes; one that is wrong fails all.
+        INVALID_ARGUMENT also when the answers together are over 12 MiB: ask fewer at once, or with a smaller k.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

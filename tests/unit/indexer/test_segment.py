@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from services.indexer import keyword
+from services.indexer import keyword, sealed_json
 from services.indexer.build import ORIGINS, Job, Source, build, writing_folder
 from services.indexer.chunks import Chunk, rounded
 from services.indexer.dense import DenseKind, DensePolicy
@@ -186,9 +186,16 @@ def test_the_manifest_names_every_file_but_itself_and_the_origins(made: Path) ->
     ],
 )
 def test_a_manifest_that_says_something_else_is_noticed(made: Path, change: dict[str, object]) -> None:
-    manifest = json.loads((made / MANIFEST).read_bytes())
-    (made / MANIFEST).write_text(json.dumps({**manifest, **change}))
+    manifest = sealed_json.check(json.loads((made / MANIFEST).read_bytes()))
+    sealed_json.write(made / MANIFEST, {**manifest, **change})
     with pytest.raises(SegmentCorrupt):
+        Segment(1, made, lambda name: 1)
+
+
+def test_a_manifest_that_changed_by_itself_is_noticed(made: Path) -> None:
+    text = (made / MANIFEST).read_text()
+    (made / MANIFEST).write_text(text.replace('"rows": ', '"rows": 1', 1))
+    with pytest.raises(SegmentCorrupt, match="not what was written"):
         Segment(1, made, lambda name: 1)
 
 

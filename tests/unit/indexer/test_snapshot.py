@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from services.indexer import sealed_json
 from services.indexer.chunks import DescribeVideo, Filter, RemoveVideo, VideoInfo
 from services.indexer.shard import Shard
 from services.indexer.snapshot import Loaded, Origin, SnapshotFolder, State
@@ -248,19 +249,35 @@ def test_legs_that_do_not_belong_together_are_noticed(tmp_path: Path, two_segmen
     """Every file has the hash that the manifest says, and yet the keyword index is of other rows."""
     first, second = two_segments
     other = json.loads((first / "segment.json").read_bytes())["files"]
-    mine = json.loads((second / "segment.json").read_bytes())
+    mine = sealed_json.check(json.loads((second / "segment.json").read_bytes()))
     shutil.rmtree(second / "keyword")
     shutil.copytree(first / "keyword", second / "keyword")
     mine["files"] = {
         **{name: entry for name, entry in mine["files"].items() if not name.startswith("keyword/")},
         **{name: entry for name, entry in other.items() if name.startswith("keyword/")},
     }
-    (second / "segment.json").write_text(json.dumps(mine))
+    sealed_json.write(second / "segment.json", mine)
     loaded = opened(tmp_path)
     assert loaded.damaged == {"vid_b", "vid_c"}
     # Nothing of a segment that could not be opened stays: vid_c is not here at all.
     assert loaded.shard.video_count == 2
     assert "vid_c" not in loaded.shard.videos
+
+
+@pytest.mark.parametrize(
+    ("before", "after"), [('"applied_sequence": 1', '"applied_sequence": 9'), ('"chunks": ', '"chunks": 1')]
+)
+def test_a_number_that_changed_in_the_list_itself_is_noticed(
+    tmp_path: Path, folder: SnapshotFolder, shard: Shard, before: str, after: str
+) -> None:
+    """One flipped bit in the sequence would skip events for good; in the slots it would claim what is not held."""
+    path = write_snapshot(folder, shard)
+    text = path.read_text()
+    assert before in text
+    path.write_text(text.replace(before, after))
+    again = SnapshotFolder(tmp_path, ORIGIN)
+    assert again.load() is None
+    assert again.set_aside == [f"{path.name}: it cannot be read: ValueError('it is not what was written')"]
 
 
 def test_what_was_not_finished_is_cleared_away(tmp_path: Path, folder: SnapshotFolder, shard: Shard) -> None:
