@@ -98,7 +98,7 @@ class Half(Flat):
 class InvertedLists(Flat):
     """float16 in lists around centres; the effort is how many lists are read."""
 
-    efforts = (4, 6, 8, 10, 12, 16, 20, 24, 32, 40, 48, 64, 80, 96, 128, 160, 192, 256, 384, 512)
+    efforts = (4, 6, 8, 10, 12, 16, 20, 24, 32, 40, 48, 64, 80, 96, 128, 160, 192, 256, 384, 512, 768, 1024, 1536, 2048)
 
     def _description(self, rows: int) -> str:
         return f"IVF{_lists(rows)},SQfp16"
