@@ -7,11 +7,12 @@ import hashlib
 import io
 import json
 import math
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, cast
 
 from earmark import subtitles
 from earmark.client import TranscriptLine
@@ -57,6 +58,7 @@ class Unreadable(Exception):
 
 
 Found = Iterator[Transcript | Problem]
+_NOT_UTF8 = "not UTF-8; convert the file, e.g. with `iconv -f latin1 -t utf8`"
 
 
 @dataclass(slots=True)
@@ -74,31 +76,39 @@ def is_transcript(path: Path) -> bool:
 
 def read(path: Path, reading: Reading | None = None) -> Found:
     """Gives what a file holds, as it is read; what is wrong with a part does not keep the others back."""
+    name = _name(path)
     reader = _FORMS.get(_form(path))
     if reader is None:
-        yield Problem(path.name, f"not one of {', '.join(sorted(_FORMS))} (or such a file with .gz behind)")
+        yield Problem(name, f"not one of {', '.join(sorted(_FORMS))} (or such a file with .gz behind)")
         return
     try:
         with _opened(path, reading or Reading()) as file:
             yield from reader(file, path)
-    except UnicodeDecodeError:
-        yield Problem(path.name, "it is not UTF-8; convert it, e.g. with `iconv -f latin1 -t utf8`")
     except Unreadable as error:
-        yield Problem(path.name, str(error))
-    except (OSError, EOFError) as error:  # a broken gzip raises either
-        yield Problem(path.name, getattr(error, "strerror", None) or str(error))
+        yield Problem(name, str(error))
+    except (OSError, EOFError, zlib.error) as error:  # a broken gzip raises any of them
+        yield Problem(name, getattr(error, "strerror", None) or str(error))
 
 
 @contextmanager
-def _opened(path: Path, reading: Reading) -> Iterator[IO[str]]:
+def _opened(path: Path, reading: Reading) -> Iterator[IO[bytes]]:
     with path.open("rb") as raw:
         reading.size, reading.tell = path.stat().st_size, raw.tell
         if path.suffix.lower() != ".gz":
-            with io.TextIOWrapper(raw, encoding="utf-8-sig") as text:
-                yield text
+            yield raw
             return
-        with gzip.open(raw, "rt", encoding="utf-8-sig") as text:
-            yield text
+        with gzip.open(raw, "rb") as unpacked:
+            yield cast(IO[bytes], unpacked)
+
+
+def _decoded(data: bytes, first_line: int = 1) -> str:
+    """Gives the text of bytes. Raises Unreadable, with the number of the line, when they are not UTF-8."""
+    try:
+        return data.decode("utf-8-sig" if first_line == 1 else "utf-8")
+    except UnicodeDecodeError as error:
+        # `object` is what was decoded: without the mark at the beginning, if there was one.
+        line = first_line + error.object.count(b"\n", 0, error.start)
+        raise Unreadable(f"line {line} is {_NOT_UTF8}") from None
 
 
 def _form(path: Path) -> str:
@@ -106,60 +116,68 @@ def _form(path: Path) -> str:
     return Path(name).suffix
 
 
+def _name(path: Path) -> str:
+    """The name of a file, without bytes that are no text: a name may hold any."""
+    return path.name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+
+
 def _title(path: Path) -> str:
-    name = path.name
+    name = _name(path)
     return Path(name.removesuffix(".gz").removesuffix(".GZ")).stem.replace("_", " ").strip()
 
 
-def _vtt(file: IO[str], path: Path) -> Found:
+def _vtt(file: IO[bytes], path: Path) -> Found:
     yield _captions(subtitles.read_vtt, file, path)
 
 
-def _srt(file: IO[str], path: Path) -> Found:
+def _srt(file: IO[bytes], path: Path) -> Found:
     yield _captions(subtitles.read_srt, file, path)
 
 
-def _captions(parse: Callable[[str], subtitles.Captions], file: IO[str], path: Path) -> Transcript:
+def _captions(parse: Callable[[str], subtitles.Captions], file: IO[bytes], path: Path) -> Transcript:
+    # A carriage return ends a line as well, alone or before a line feed.
+    text = io.StringIO(_decoded(file.read()), newline=None).read()
     try:
-        captions = parse(file.read())
+        captions = parse(text)
     except subtitles.NotCaptions as error:
         raise Unreadable(str(error)) from error
     lines = [TranscriptLine(*line) for line in captions.lines]
-    return Transcript(path.name, _title(path), lines, language=captions.language)
+    return Transcript(_name(path), _title(path), lines, language=captions.language)
 
 
-def _json(file: IO[str], path: Path) -> Found:
+def _json(file: IO[bytes], path: Path) -> Found:
     """One video, or a list of them; what speech recognizers write is read too."""
     try:
-        whole = json.load(file)
-    except ValueError as error:
+        whole = json.loads(_decoded(file.read()))
+    except (ValueError, RecursionError) as error:
         raise Unreadable(f"it is not JSON: {error}") from error
     if not isinstance(whole, list):
-        yield _video(whole, path.name, _title(path))
+        yield _video(whole, _name(path), _title(path))
         return
     for number, one in enumerate(whole):
-        label = f"{path.name}[{number}]"
+        label = f"{_name(path)}[{number}]"
         try:
             yield _video(one, label, "")
         except Unreadable as error:
             yield Problem(label, str(error))
 
 
-def _jsonl(file: IO[str], path: Path) -> Found:
+def _jsonl(file: IO[bytes], path: Path) -> Found:
     """A video a line, or a line of speech a line: then the rows of a video stand together."""
     group = _Group()
-    for number, text in enumerate(file, start=1):
-        if not text.strip():
+    name = _name(path)
+    for number, line in enumerate(file, start=1):
+        if not line.strip():
             continue
-        label = f"{path.name}:{number}"
+        label = f"{name}:{number}"
         try:
-            row = json.loads(text)
+            row = json.loads(_decoded(line, number))
             if isinstance(row, dict) and "segments" not in row:
                 yield from group.add(row, label)
             else:
                 yield from group.end()
                 yield _video(row, label, "")
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             group.spoil(f"{label} is not JSON")
             yield Problem(label, f"the line is not JSON: {error}")
         except Unreadable as error:
@@ -185,6 +203,7 @@ class _Group:
         name = row.get("video")
         if not isinstance(name, str | int) or isinstance(name, bool):
             raise Unreadable("it has neither segments (a video a line) nor video (a line of speech a line)")
+        _check_text(str(name), "video")
         if str(name) != self._name:
             yield from self.end()
             self._name, self._label = str(name), label
@@ -218,6 +237,8 @@ def _video(row: Any, label: str, title: str) -> Transcript:
     tags = row.get("tags") or []
     if not isinstance(tags, list) or not all(isinstance(tag, str) for tag in tags):
         raise Unreadable("tags must be a list of texts")
+    for tag in tags:
+        _check_text(tag, "tags")
     duration = row.get("duration")
     return Transcript(
         label,
@@ -235,14 +256,18 @@ def _video(row: Any, label: str, title: str) -> Transcript:
 def _line(line: Any, name: str) -> TranscriptLine:
     if not isinstance(line, dict) or not isinstance(line.get("text"), str):
         raise Unreadable(f"{name} has no text")
+    _check_text(line["text"], f"text of {name}")
     start, end = (_seconds(line.get(key), f"{key} of {name}") for key in ("start", "end"))
     return TranscriptLine(start, end, line["text"], _text(line, "speaker"))
 
 
 def _seconds(value: Any, name: str) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise Unreadable(f"{name} is no number of seconds")
-    return float(value)
+    try:
+        if not isinstance(value, bool) and isinstance(value, int | float) and math.isfinite(value):
+            return float(value)
+    except OverflowError:  # an integer of hundreds of digits
+        pass
+    raise Unreadable(f"{name} is no number of seconds")
 
 
 def _text(row: dict[str, Any], name: str) -> str:
@@ -251,10 +276,20 @@ def _text(row: dict[str, Any], name: str) -> str:
         return ""
     if not isinstance(value, str):
         raise Unreadable(f"{name} must be a text")
+    _check_text(value, name)
     return value
 
 
-_FORMS: dict[str, Callable[[IO[str], Path], Found]] = {
+def _check_text(text: str, name: str) -> None:
+    """Raises Unreadable where JSON named half of a character, U+D800 to U+DFFF alone, which no text can hold."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        half = f"\\u{ord(text[error.start]):04x}"
+        raise Unreadable(f"{name} holds half a character, {half}, which is no text") from None
+
+
+_FORMS: dict[str, Callable[[IO[bytes], Path], Found]] = {
     ".json": _json,
     ".jsonl": _jsonl,
     ".ndjson": _jsonl,

@@ -50,11 +50,14 @@ def test_what_failed_before_is_tried_again(earmark: Run, gateway: StubGateway, t
 
 def test_failures_are_listed_and_keep_nothing_back(earmark: Run, gateway: StubGateway, tmp_path: Path) -> None:
     path = bulk(tmp_path, 5)
-    path.write_text(path.read_text() + '\nnonsense\n{"title": "Empty", "segments": []}')
+    path.write_text(
+        path.read_text() + '\nnonsense\n{"title": "Empty", "segments": []}\n{"title": "\\ud800", "segments": []}'
+    )
     code, out, _ = earmark("import", str(path), gateway=gateway)
     assert code == 1
     assert "5 videos imported" in out
-    assert "2 failed" in out
+    assert "3 failed" in out
+    assert "bulk.jsonl:8: title holds half a character" in out
     assert "bulk.jsonl:6: the line is not JSON" in out
     assert "bulk.jsonl:7: The transcript is empty." in out
 

@@ -167,6 +167,55 @@ def test_a_broken_row_spoils_its_video_and_no_other(tmp_path: Path, broken: Any)
     assert any("'v2' is left out: a.jsonl:3" in message for message in problems)
 
 
+HALF = '{"title": "half \\ud800", "segments": [{"start": 0, "end": 1, "text": "x"}]}'
+HALF_TEXT = '{"title": "T", "segments": [{"start": 0, "end": 1, "text": "x \\udfff"}]}'
+HALF_TAG = '{"title": "T", "tags": ["\\ud800"], "segments": []}'
+PAIR = '{"title": "whole \\ud83d\\ude00", "segments": []}'
+
+
+@pytest.mark.parametrize("suffix", [".jsonl", ".jsonl.gz"])
+@pytest.mark.parametrize(
+    ("broken", "told"),
+    [
+        (HALF.encode(), "title holds half a character, \\ud800"),
+        (HALF_TEXT.encode(), "text of segments[0] holds half a character, \\udfff"),
+        (HALF_TAG.encode(), "tags holds half a character"),
+        (b'{"title": "caf\xe9", "segments": []}', "line 2 is not UTF-8"),
+        (b"[" * 100_000, "not JSON"),
+        (b'{"title": "T", "segments": [{"start": 0, "end": 1%s, "text": "x"}]}' % (b"0" * 400), "no number of seconds"),
+    ],
+)
+def test_a_line_that_cannot_be_read_keeps_no_other_back(tmp_path: Path, broken: bytes, told: str, suffix: str) -> None:
+    path = tmp_path / f"a{suffix}"
+    whole = b"\xef\xbb\xbf" + b"\r\n".join(
+        [json.dumps({"title": "A", "segments": LINES}).encode(), broken, PAIR.encode()]
+    )
+    path.write_bytes(gzip.compress(whole) if suffix.endswith("gz") else whole)
+    first, problem, last = read(path)
+    assert isinstance(first, Transcript)
+    assert isinstance(last, Transcript)
+    assert (first.title, last.title) == ("A", "whole \U0001f600")
+    assert isinstance(problem, Problem)
+    assert problem.label == f"{path.name}:2"
+    assert told in problem.message
+
+
+def test_a_file_that_is_not_utf8_is_told_by_line(tmp_path: Path) -> None:
+    path = tmp_path / "a.srt"
+    path.write_bytes(b"1\r\n00:00:00,000 --> 00:00:01,000\r\ncaf\xe9\r\n")
+    (problem,) = read(path)
+    assert isinstance(problem, Problem)
+    assert "line 3 is not UTF-8" in problem.message
+
+
+def test_rows_with_half_a_character_spoil_their_video_and_no_other(tmp_path: Path) -> None:
+    given = [*rows("v1", "a"), *rows("v2", "b", "\ud800"), *rows("v3", "d")]
+    found = list(read(write(tmp_path / "a.jsonl", *given)))
+    assert [one.title for one in found if isinstance(one, Transcript)] == ["v1", "v3"]
+    (problem,) = [one for one in found if isinstance(one, Problem)]
+    assert "a.jsonl:3: text of the row holds half a character" in problem.message
+
+
 def test_rows_of_a_video_that_stand_apart_are_told(tmp_path: Path) -> None:
     found = list(read(write(tmp_path / "a.jsonl", *rows("v1", "a"), *rows("v2", "b"), *rows("v1", "c", "d"))))
     assert [one.title for one in found if isinstance(one, Transcript)] == ["v1", "v2"]
