@@ -106,7 +106,8 @@ def _state(replica: Replica) -> Text:
 
 
 def _trouble(replica: Replica) -> Text:
-    return Text(replica.problem or "; ".join(f"repaired: {part}" for part in replica.repaired) or "-")
+    said = [*replica.trouble, *(f"repaired: {part}" for part in replica.repaired)]
+    return Text(replica.problem or "; ".join(said) or "-")
 
 
 def _count(value: int | None) -> str:

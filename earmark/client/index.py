@@ -31,6 +31,7 @@ class Replica:
     rebuilds: int
     rebuilding: bool
     repaired: tuple[str, ...]
+    trouble: tuple[str, ...]
     segments: int
     resident_bytes: int | None
 
@@ -56,6 +57,7 @@ class Replica:
             rebuilds=data.get("rebuilds") or 0,
             rebuilding=bool(data.get("rebuilding")),
             repaired=tuple(data.get("repaired") or ()),
+            trouble=tuple(data.get("trouble") or ()),
             segments=len(data.get("segments") or ()),
             resident_bytes=data.get("resident_bytes"),
         )

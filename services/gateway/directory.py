@@ -57,6 +57,8 @@ class Needs(NamedTuple):
     """Slots it should hold: bit n is slot n."""
     min_sequence: int = 0
     """Stream sequence it should have applied."""
+    taste: int | None = None
+    """Says which of equals to take; None takes them in turn."""
 
 
 _NOTHING = Needs()
@@ -163,7 +165,7 @@ class _Rows:
     A replica that says it is not ready is not asked. Left out as long as there are others: one that failed several
     times in a row, one that is too far behind the events, one that lacks what the search needs, one that has not
     said anything yet. Of the rest the one with the fewest searches under way is taken, which also moves load away
-    from a slow one; equals take turns.
+    from a slow one; of equals the search's taste decides, or they take turns.
     """
 
     def __init__(self, *, max_lag_events: int) -> None:
@@ -195,7 +197,7 @@ class _Rows:
             left = [replica for replica in left if replica.applied_sequence >= needs.min_sequence] or left
         left = [replica for replica in left if replica.ready] or left
         self._turn += 1
-        first = self._turn % len(left)
+        first = (self._turn if needs.taste is None else needs.taste) % len(left)
         return min(left[first:] + left[:first], key=lambda replica: replica.outstanding)
 
 

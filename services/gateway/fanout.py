@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
+import zlib
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -206,7 +207,9 @@ class Fanout:
 
     async def _ask(self, asked: Asked, request: pb.SearchShardRequest, deadline: float) -> _Answer | EarmarkError:
         """Gives the shard's answer, or why there is none."""
-        needs = Needs(asked.mask, request.min_sequence)
+        # The same question goes to the same replica while that is free: word scores differ a little between replicas,
+        # which are cut into other segments, and one who asks twice should not see two orders.
+        needs = Needs(asked.mask, request.min_sequence, zlib.crc32(request.text.encode() + request.vector))
         first = self._directory.pick(asked.shard, needs=needs)
         if first is None:
             return Unavailable(f"no replica of shard {asked.shard} is ready")

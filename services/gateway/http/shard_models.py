@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import datetime as dt
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, Strict
 
 from services.common.ids import SLOTS
 
@@ -61,6 +61,8 @@ class ReplicaState(_Shape):
     rebuilding: bool | None = None
     repaired: list[str] | None = None
     """What was found damaged on its disk at this start, and has been built again."""
+    trouble: list[str] | None = None
+    """What does not work just now, such as a snapshot that its disk does not take."""
     resident_bytes: int | None = None
     """Memory its process has resident."""
     segments: list[SegmentState] | None = None
@@ -140,24 +142,28 @@ class IndexDigests(_Shape):
     replicas: list[ReplicaDigests]
 
 
+Whole = Annotated[int, Strict()]
+"""A number as JSON writes whole ones: no text, no true, no 2.0, which are slips rather than shards."""
+
+
 class MoveRequest(_Request):
     """Slots, and the shard they are to go to."""
 
-    slots: list[int] = Field(min_length=1, max_length=SLOTS, examples=[[17, 18]])
-    to: int = Field(ge=0, lt=SLOTS)
+    slots: list[Whole] = Field(min_length=1, max_length=SLOTS, examples=[[17, 18]])
+    to: Whole = Field(ge=0, lt=SLOTS)
 
 
 class PlanRequest(_Request):
     """A number of shards, or moves."""
 
-    shards: int | None = Field(default=None, examples=[3])
+    shards: Whole | None = Field(default=None, examples=[3])
     moves: list[MoveRequest] = Field(default=[], max_length=SLOTS)
 
 
 class ScaleRequest(_Request):
     """A number of shards."""
 
-    shards: int = Field(examples=[3])
+    shards: Whole = Field(examples=[3])
 
 
 class CancelRequest(_Request):
@@ -167,9 +173,9 @@ class CancelRequest(_Request):
 class RebuildRequest(_Request):
     """All replicas, those of a shard, or one of them."""
 
-    all: bool = False
-    shard: int | None = Field(default=None, ge=0, lt=SLOTS)
-    replica: int | None = Field(default=None, ge=0)
+    all: Annotated[bool, Strict()] = False
+    shard: Whole | None = Field(default=None, ge=0, lt=SLOTS)
+    replica: Whole | None = Field(default=None, ge=0)
 
 
 class PlannedMove(_Shape):

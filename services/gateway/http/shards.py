@@ -161,6 +161,7 @@ def _replica(state: ReplicaState) -> dict[str, Any]:
         "rebuilds": said.rebuilds,
         "rebuilding": said.rebuilding,
         "repaired": list(said.repaired),
+        "trouble": list(said.trouble),
         "resident_bytes": said.resident_bytes,
         "segments": [
             {

@@ -96,6 +96,13 @@ async def test_equals_take_turns(make: Make) -> None:
     assert {shards.pick(0) for _ in range(3)} == set(shards.replicas(0))
 
 
+async def test_one_taste_is_always_for_the_same_of_equals(make: Make) -> None:
+    shards = await make(3)
+    chosen = [{shards.pick(0, needs=Needs(taste=taste)) for _ in range(5)} for taste in range(3)]
+    assert [len(of_taste) for of_taste in chosen] == [1, 1, 1]
+    assert set.union(*chosen) == set(shards.replicas(0))
+
+
 async def test_the_least_busy_is_taken(make: Make) -> None:
     shards = await make(3)
     first, second, third = shards.replicas(0)
