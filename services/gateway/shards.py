@@ -197,15 +197,19 @@ class Shards:
 
         Slots that have changed over already stay where they are; their old copies go as they would have.
         """
+        cleared = False
         for _ in range(_ATTEMPTS):
             goal = await self._goals.load()
             if goal is not None and not await self._goals.clear(goal):
                 continue
-            # Changed even when nothing is copied: a driver that still has the goal finds another version.
+            cleared = cleared or goal is not None
             table, _ = await self._present()
             copying = [move.slot for move in table.moves if move.phase is MovePhase.COPYING]
+            if not cleared and not copying:
+                return 0
+            # Changed even when nothing is copied: a driver that still has the goal finds another version.
             if await self._tables.finish(table, copying):
-                log.info("slot_moves_cancelled", slots=copying, goal=goal is not None)
+                log.info("slot_moves_cancelled", slots=copying, goal=cleared)
                 self._driver.wake()
                 return len(copying)
         raise _contended()

@@ -151,6 +151,13 @@ NONSENSE: list[tuple[str, object]] = [
     ("scale", {"shards": 257}),
     ("scale", {}),
     ("scale", {"shard": 3}),
+    *(("scale", {"shards": wrong}) for wrong in (True, "1", 2.0)),
+    ("plan", {"shards": "3"}),
+    *(("move", {"slots": [wrong], "to": 1}) for wrong in (True, "1", 2.0)),
+    *(("move", {"slots": [1], "to": wrong}) for wrong in (True, "1", 1.0)),
+    ("rebuild", {"shard": True}),
+    ("rebuild", {"shard": 0, "replica": "0"}),
+    ("rebuild", {"all": 1}),
     ("move", {"slots": [], "to": 1}),
     ("move", {"slots": [256], "to": 1}),
     ("move", {"slots": [1], "to": 7}),
@@ -179,6 +186,25 @@ async def test_a_page_of_another_site_cannot_operate(mesh: Operated) -> None:
         response = await mesh.http.post(f"/shards/{path}", content=body, headers=plain)
         assert response.status_code == 400
     assert (await mesh.http.post("/shards/cancel")).status_code == 400
+
+
+async def test_a_body_that_is_no_json_object_is_answered_with_one_that_would_do(mesh: Operated) -> None:
+    plain = {"content-type": "text/plain"}
+    for path, example in (("scale", '{"shards": 3}'), ("move", '{"slots": [17, 18], "to": 2}'), ("cancel", "{}")):
+        told = (await mesh.http.post(f"/shards/{path}", content=example, headers=plain)).json()["error"]["message"]
+        assert told.endswith(f"such as {example}, sent with Content-Type: application/json"), told
+    for path, example in (("plan", '{"shards": 3}'), ("rebuild", '{"all": true}')):
+        told = (await mesh.http.post(f"/shards/{path}", json=[])).json()["error"]["message"]
+        assert f"such as {example}" in told
+    told = (await mesh.http.post("/videos", json=[])).json()["error"]["message"]
+    assert 'such as {"url": "https://…"}' in told
+    told = (await mesh.http.patch("/videos/vid_1", json=[])).json()["error"]["message"]
+    assert 'such as {"title": "…"}' in told
+
+
+async def test_calling_off_nothing_changes_nothing(mesh: Operated) -> None:
+    assert (await mesh.http.post("/shards/cancel", json={})).json() == {"called_off": 0}
+    assert (await mesh.http.get("/shards", params={"replicas": "false"})).json()["version"] == 1
 
 
 async def test_without_a_slot_table_it_is_said(common_settings: CommonSettings) -> None:

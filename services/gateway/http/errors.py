@@ -26,6 +26,13 @@ _MESSAGE_OF = {
     404: "there is nothing at this path; /docs lists what there is",
     405: "this path does not answer this method; /docs lists what it does",
 }
+_BODY_OF = {
+    "/shards/plan": '{"shards": 3}',
+    "/shards/scale": '{"shards": 3}',
+    "/shards/move": '{"slots": [17, 18], "to": 2}',
+    "/shards/cancel": "{}",
+    "/shards/rebuild": '{"all": true}',
+}
 # Where Starlette says "body", people say nothing, and "query" is not part of a parameter's name.
 _PLACES = {"body", "query", "path", "header", "cookie"}
 
@@ -59,9 +66,9 @@ def install(app: FastAPI, routes: Sequence[BaseRoute]) -> None:
         assert isinstance(error, EarmarkError)
         return render(error)
 
-    async def on_invalid(_: Request, error: Exception) -> Response:
+    async def on_invalid(request: Request, error: Exception) -> Response:
         assert isinstance(error, RequestValidationError)
-        violations = [_violation(problem) for problem in error.errors()]
+        violations = [_violation(problem, request.url.path) for problem in error.errors()]
         first = violations[0]
         message = f"{first['field']}: {first['description']}"
         info = {"reason": "INVALID_ARGUMENT", "domain": DOMAIN, "metadata": {}}
@@ -82,11 +89,20 @@ def install(app: FastAPI, routes: Sequence[BaseRoute]) -> None:
     app.add_exception_handler(HTTPException, on_http)
 
 
-def _violation(problem: dict[str, Any]) -> dict[str, str]:
-    if problem["type"] in {"json_invalid", "model_attributes_type", "dict_type"}:
-        return {"field": "body", "description": 'the body must be a JSON object, such as {"url": "https://…"}'}
+def _violation(problem: dict[str, Any], path: str) -> dict[str, str]:
+    no_body = problem["type"] == "missing" and tuple(problem["loc"]) == ("body",)
+    if no_body or problem["type"] in {"json_invalid", "model_attributes_type", "dict_type"}:
+        example = _BODY_OF.get(path) or _example_of_video(path)
+        description = f"the body must be a JSON object, such as {example}, sent with Content-Type: application/json"
+        return {"field": "body", "description": description}
     field = ".".join(str(part) for part in problem["loc"] if part not in _PLACES)
     return {"field": field or "body", "description": problem["msg"]}
+
+
+def _example_of_video(path: str) -> str:
+    if "/transcript/segments/" in path:
+        return '{"text": "…"}'
+    return '{"title": "…"}' if path.startswith("/videos/") else '{"url": "https://…"}'
 
 
 def _allowed(routes: Sequence[BaseRoute], request: Request) -> str:
