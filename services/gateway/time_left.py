@@ -13,9 +13,9 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
 import structlog
-from pymongo.errors import PyMongoError
 
 from services.common.videos.model import Slice, SliceState, Video, VideoStatus
+from services.gateway import faults
 
 log = structlog.get_logger()
 
@@ -60,7 +60,10 @@ class TimeLeft:
             if time.monotonic() - self._asked >= KEPT_SECONDS:
                 self._asked = time.monotonic()
                 self._recent = await self._videos.recent(self._now() - WINDOW)
-        except PyMongoError as error:  # an estimate is no reason to fail
+        except Exception as error:
+            if faults.known(error) is None:
+                raise
+            # An estimate is no reason to fail.
             log.warning("time_left_unknown", error=repr(error))
             return None
         left = by_the_mesh(video, self._recent, self._now())
