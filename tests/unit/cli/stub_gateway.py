@@ -26,6 +26,7 @@ class StubGateway(ThreadingHTTPServer):
         self.hits: list[dict[str, Any]] = []
         self.answers: list[list[dict[str, Any]]] = []
         """Hits of the next searches; `hits` after them."""
+        self.next_cursor: str | None = None
         self.uploads: list[bytes] = []
         self.imports: list[dict[str, Any]] = []
         self.busy = 0
@@ -81,7 +82,7 @@ class _Handler(BaseHTTPRequestHandler):
                 self.server.searches.append(asked)
                 complete = bool(self.server.index)
                 hits = self.server.answers.pop(0) if self.server.answers else self.server.hits
-                self._json(200, _answer(asked, hits, complete=complete))
+                self._json(200, {**_answer(asked, hits, complete=complete), "next_cursor": self.server.next_cursor})
             case ["videos"]:
                 self._json(200, {"videos": list(self.server.videos.values()), "next_cursor": None})
             case ["videos", video_id, *_] if video_id not in self.server.videos:

@@ -80,17 +80,18 @@ def index(
     }
 
 
-def hit(chunk_id: str, semantic: float, score: float = 0.03, *, bm25: float | None = None) -> dict[str, Any]:
-    keyword = None if bm25 is None else {"score": bm25, "rank": 1}
-    scores = {"semantic": {"score": semantic, "rank": 1}, "keyword": keyword}
+def hit(chunk_id: str, semantic: float | None = None, *more: Any, bm25: float | None = None) -> dict[str, Any]:
+    legs = {"semantic": semantic, "keyword": bm25}
+    scores = {name: None if score is None else {"score": score, "rank": 1} for name, score in legs.items()}
     times = {"start_time": 0.0, "end_time": 1.0, "match_time": 0.0}
     return {
-        "video_id": "vid_1",
+        "video_id": f"vid_{chunk_id[0]}",
         "title": "T",
         "chunk_id": chunk_id,
         "text": "x",
-        "score": score,
+        "score": 0.03,
         "scores": scores,
+        "more": list(more),
     } | times
 
 
@@ -195,9 +196,10 @@ def test_slots_are_written_as_ranges() -> None:
 # ── the rebuild drill ────────────────────────────────────────────────────────────────────────────
 
 
-def drill(gateway: StubGateway, before: Any, after: Any) -> None:
-    """One replica that is built anew between two answers."""
-    gateway.answers = [before, after]
+def drill(gateway: StubGateway, before: Any, after: Any, words: Any = ((), ()), *, cut: bool = False) -> None:
+    """One replica that is built anew between answers by meaning and by words."""
+    gateway.answers = [before, list(words[0]), after, list(words[1])]
+    gateway.next_cursor = "more" if cut else None
     # When the drill begins, while it waits, and when it is done.
     gateway.index = [index(), index(replicas=[replica(rebuilding=True)]), index(replicas=[replica(rebuilds=1)])]
 
@@ -215,8 +217,9 @@ def test_a_rebuild_that_answers_as_before_is_well(earmark: Run, gateway: StubGat
     code, out, err = earmark("rebuild", "--all", "--queries", queries)
     assert (code, err) == (0, "")
     assert gateway.posted == [("rebuild", {"shard": 0, "replica": 0})]
-    assert [search["q"] for search in gateway.searches] == [["why does bread rise"]] * 2
-    assert "1 questions have the same 2 hits in the same order, scores within 1e-05" in out
+    assert [search["q"] for search in gateway.searches] == [["why does bread rise"]] * 4
+    assert [search["mode"] for search in gateway.searches] == [["semantic"], ["keyword"]] * 2
+    assert "1 questions have the same 2 hits by meaning, scores within 1e-05, and the 0 clear ones by words" in out
     assert "2 slots hold the same" in out
 
 
@@ -224,8 +227,10 @@ def test_a_rebuild_that_answers_as_before_is_well(earmark: Run, gateway: StubGat
     ("before", "after", "told"),
     [
         ([hit("a", 0.5)], [hit("c", 0.5)], "no longer found ['a'], newly found ['c']"),
-        ([hit("a", 0.5)], [hit("a", 0.6)], "a score of a differs by 0.1"),
-        ([hit("a", 0.5, bm25=3.0)], [hit("a", 0.5)], "a is found by another leg than before"),
+        ([hit("a", 0.5)], [hit("a", 0.6)], "the score of a differs by 0.1"),
+        ([hit("a", 0.5), hit("b", 0.4)], [hit("a", 0.5)], "no longer found ['b'], newly found []"),
+        ([hit("a", 0.5), hit("b", 0.4)], [hit("c", 0.5), hit("b", 0.4)], "no longer found ['a'], newly found ['c']"),
+        ([hit("a", 0.5, hit("a2", 0.4))], [hit("a", 0.5)], "no longer found ['a2']"),
         ([hit("a", 0.5), hit("b", 0.4)], [hit("b", 0.4), hit("a", 0.5)], "b stands where a stood"),
     ],
 )
@@ -239,16 +244,55 @@ def test_an_answer_that_differs_is_told_and_fails(
     assert told in err
 
 
-def test_bm25_may_shift_while_the_order_stays(earmark: Run, gateway: StubGateway, queries: str) -> None:
-    drill(gateway, [hit("a", 0.5, bm25=3.0)], [hit("a", 0.5, bm25=3.2)])
+@pytest.mark.parametrize("cut", [False, True])
+def test_by_words_scores_and_order_may_shift(earmark: Run, gateway: StubGateway, queries: str, cut: bool) -> None:
+    words = [hit("a", bm25=3.0), hit("b", bm25=2.9)], [hit("b", bm25=3.2), hit("a", bm25=3.1)]
+    drill(gateway, [hit("a", 0.5)], [hit("a", 0.5)], words, cut=cut)
     gateway.digests = [digests("d0")]
     code, out, _ = earmark("rebuild", "--all", "--queries", queries)
     assert code == 0
-    assert "BM25 scores shifted by 0.2 at most" in out
+    assert "scores shifted by 0.3 at most, and 1 answers have another order or end" in out
 
 
-def test_two_that_score_alike_may_stand_either_way_round(earmark: Run, gateway: StubGateway, queries: str) -> None:
-    drill(gateway, [hit("a", 0.5), hit("b", 0.5)], [hit("b", 0.5), hit("a", 0.5)])
+def test_by_words_the_last_hits_may_be_others(earmark: Run, gateway: StubGateway, queries: str) -> None:
+    before = [hit("a", None, hit("a2", bm25=2.1), bm25=3.0), hit("b", bm25=2.15), hit("c", bm25=2.0)]
+    after = [hit("a", None, hit("a3", bm25=2.2), bm25=2.9), hit("d", bm25=2.1), hit("e", bm25=2.05)]
+    drill(gateway, [hit("a", 0.5)], [hit("a", 0.5)], (before, after), cut=True)
+    gateway.digests = [digests("d0")]
+    code, out, err = earmark("rebuild", "--all", "--queries", queries)
+    assert (code, err) == (0, "")
+    assert "the 1 clear ones by words" in out
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "cut", "lost"),
+    [
+        ([hit("a", bm25=3.0), hit("b", bm25=2.0)], [hit("b", bm25=2.0)], True, "['a']"),
+        ([hit("a", bm25=3.0), hit("b", bm25=2.0)], [hit("a", bm25=3.0)], False, "['b']"),
+        ([hit("a", None, hit("a2", bm25=1.0), bm25=3.0)], [hit("a2", bm25=1.0)], False, "['a']"),
+    ],
+)
+def test_by_words_what_clearly_belongs_there_is_missed(
+    earmark: Run, gateway: StubGateway, queries: str, before: Any, after: Any, cut: bool, lost: str
+) -> None:
+    drill(gateway, [hit("a", 0.5)], [hit("a", 0.5)], (before, after), cut=cut)
+    gateway.digests = [digests("d0")]
+    code, _, err = earmark("rebuild", "--all", "--queries", queries)
+    assert code == 1
+    assert f"by words, no longer found {lost}" in err
+
+
+@pytest.mark.parametrize(
+    "after",
+    [
+        [hit("b", 0.5), hit("a", 0.5004), hit("c", 0.3)],
+        [hit("a", 0.5), hit("b", 0.4996), hit("d", 0.3005)],
+    ],
+)
+def test_by_meaning_those_that_score_alike_may_swap(
+    earmark: Run, gateway: StubGateway, queries: str, after: Any
+) -> None:
+    drill(gateway, [hit("a", 0.5), hit("b", 0.4996), hit("c", 0.3)], after, cut=True)
     gateway.digests = [digests("d0")]
     assert earmark("rebuild", "--shard", "0", "--replica", "0", "--queries", queries)[0] == 0
 
