@@ -8,7 +8,6 @@ edited. The recognizer never writes under the name of an edit.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import math
 import secrets
 from collections.abc import AsyncIterable, Iterable, Mapping, Sequence
@@ -37,6 +36,7 @@ from services.gateway import transcript_form
 from services.gateway.attributes import one_line
 from services.gateway.import_form import MAX_SEGMENT_CHARS, MAX_SPEAKER_CHARS
 from services.gateway.import_slices import cut
+from services.gateway.tidying import tidying
 from services.gateway.word_times import with_times
 
 log = structlog.get_logger()
@@ -277,7 +277,7 @@ class Edits:
         return edited
 
     async def _forget(self, keys: Iterable[str]) -> None:
-        with contextlib.suppress(Exception):
+        with tidying("former edits"):
             for key in keys:
                 await self._objects.delete(key)
 

@@ -20,6 +20,7 @@ from services.common.transcript import Segment, SliceTranscript
 from services.common.videos.model import Video
 from services.gateway.import_form import NewTranscript, read_json
 from services.gateway.import_slices import cut
+from services.gateway.tidying import tidying
 
 log = structlog.get_logger()
 
@@ -264,7 +265,7 @@ class Imports:
             await asyncio.gather(*(self._objects.put(key, data) for key, data in objects[at : at + _WRITES]))
 
     async def _remove(self, video_id: str) -> None:
-        with contextlib.suppress(Exception):
+        with tidying(video_id):
             await self._objects.delete_prefix(video_prefix(video_id))
 
     def _overloaded(self) -> Overloaded:

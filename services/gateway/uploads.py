@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import hashlib
 import mimetypes
 import posixpath
@@ -25,6 +24,7 @@ from services.common.videos.model import Source, Video
 from services.gateway import transcript_form
 from services.gateway.attributes import checked_collection, checked_tags, checked_title, title_from
 from services.gateway.imports import ASR_MODEL, written
+from services.gateway.tidying import tidying
 
 MAX_FILENAME_CHARS = 255
 BLOCK_BYTES = 1024 * 1024
@@ -234,7 +234,7 @@ class Uploads:
         return video
 
     async def _remove(self, video_id: str) -> None:
-        with contextlib.suppress(Exception):
+        with tidying(video_id):
             await self._media.delete_prefix(video_prefix(video_id))
 
     async def from_url(
