@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections import Counter
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -84,6 +85,41 @@ def test_an_almost_empty_index_is_spread_by_slots() -> None:
     chunks[200] = 40
     counts = Counter(balanced(even(2), 4, chunks))
     assert max(counts.values()) - min(counts.values()) <= 8
+
+
+def few_chunks(per_shard: tuple[int, ...], slots: int, seed: int) -> list[int]:
+    """Some chunks in a few slots of each shard."""
+    rng = random.Random(seed)
+    chunks = [0] * SLOTS
+    for shard, total in enumerate(per_shard):
+        mine = rng.sample([slot for slot, owner in enumerate(even(len(per_shard))) if owner == shard], slots)
+        for _ in range(total):
+            chunks[rng.choice(mine)] += 1
+    return chunks
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_few_chunks_in_few_slots_are_spread_as_well_as_the_slots(seed: int) -> None:
+    chunks = few_chunks((169, 140), 20, seed)
+    three = balanced(even(2), 3, chunks)
+    slots = Counter(three).values()
+    assert max(slots) - min(slots) <= 2
+    assert len(moves(even(2), three)) <= 85
+    held = [sum(chunks[slot] for slot, at in enumerate(three) if at == shard) for shard in range(3)]
+    assert max(held) - min(held) <= 12, held
+    two = balanced(three, 2, chunks)
+    assert {move.source for move in moves(three, two)} == {2}
+    held = [sum(chunks[slot] for slot, at in enumerate(two) if at == shard) for shard in range(2)]
+    assert max(held) - min(held) <= 12, held
+
+
+@settings(max_examples=40, deadline=None)
+@given(owners=OWNERS, shards=st.integers(1, 16), most=st.integers(1, 5), rng=SEEDS)
+def test_few_chunks_cost_about_no_more_moves(owners: bytes, shards: int, most: int, rng: random.Random) -> None:
+    chunks = [rng.randrange(most + 1) if rng.random() < 0.1 else 0 for _ in range(SLOTS)]
+    wanted = balanced(owners, shards, chunks)
+    assert len(moves(owners, wanted)) <= fewest(owners, shards) + shards
+    assert balanced(wanted, shards, chunks) == wanted
 
 
 def test_moves_name_what_differs() -> None:
