@@ -159,6 +159,8 @@ def parse_slots(text: str) -> list[int]:
         first, dash, last = part.partition("-")
         if not first.isdecimal() or (dash and not last.isdecimal()):
             common.fail(f"{part!r} is no slot and no range of slots, such as 17 or 0-15.")
+        if dash and int(first) > int(last):
+            common.fail(f"{part!r} is no range of slots: a range goes from the lower to the higher slot.")
         slots |= set(range(int(first), int(last or first) + 1)) if int(last or first) < SLOTS else {SLOTS}
     if not slots or max(slots) >= SLOTS:
         common.fail(f"Slots are 0 to {SLOTS - 1}.")

@@ -122,7 +122,7 @@ class Library:
         """Gives a page of videos, newest first.
 
         Args:
-            limit: Videos at most; brought into 1 to 200 (0 means 50).
+            limit: Videos at most; above 200 is taken as 200, below 1 as 50.
             cursor: `next_cursor` of the page before.
             status: Only videos in this state; empty means any.
 

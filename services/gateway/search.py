@@ -96,7 +96,7 @@ class SearchQuery:
     ) -> SearchQuery:
         """Checks what was asked for.
 
-        `limit` is brought into 1 to 100 (0 means 10); everything else that is wrong is refused.
+        A `limit` above 100 is taken as 100, one below 1 as 10; everything else that is wrong is refused.
 
         Raises:
             InvalidArgument: with the field that is wrong and what is allowed.

@@ -462,6 +462,8 @@ async def test_a_search_finds_the_moment(mesh: Gateway) -> None:
         ({"q": "x", "cursor": "nonsense"}, "cursor"),
         ({"q": "x", "language": "klingon"}, "language"),
         ({"q": "x", "video_id": "1"}, "video_id"),
+        ({"q": "x", "bogus": "1"}, "bogus"),
+        ({"q": "x", "collections": "c1"}, "collections"),
     ],
 )
 async def test_a_wrong_search_is_refused_with_its_field(mesh: Gateway, params: dict[str, str], field: str) -> None:
@@ -475,8 +477,21 @@ async def test_a_wrong_search_is_refused_with_its_field(mesh: Gateway, params: d
 async def test_an_odd_search_is_answered(mesh: Gateway, q: str) -> None:
     fill(mesh)
     assert (await mesh.http.get("/search", params={"q": q})).status_code == 200
-    raw = await mesh.http.get("/search?q=%FF%FE&unknown=1")
+    raw = await mesh.http.get("/search?q=%FF%FE")
     assert raw.status_code == 200
+
+
+async def test_an_unknown_parameter_is_told_with_the_one_that_is_meant(mesh: Gateway) -> None:
+    for wrong, meant in (
+        ("collections", "collection"),
+        ("Tag", "tag"),
+        ("videoid", "video_id"),
+        ("max-duration", "max_duration"),
+    ):
+        told = (await mesh.http.get("/search", params={"q": "x", wrong: "1"})).json()["error"]["message"]
+        assert told == f"there is no parameter {wrong!r}; do you mean {meant}?"
+    told = (await mesh.http.get("/search?q=x&%FF=1")).json()["error"]["message"]
+    assert "there are q, limit, cursor, " in told
 
 
 async def test_a_partial_answer_says_so(mesh: Gateway) -> None:

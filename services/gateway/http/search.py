@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import difflib
 from typing import Any
 
 from fastapi import APIRouter, Request
@@ -35,7 +36,7 @@ _PARAMETERS = [
     ),
     _parameter(
         "limit",
-        f"Videos, 1 to {MAX_LIMIT}; others are brought into that range.",
+        f"Videos; above {MAX_LIMIT} is taken as {MAX_LIMIT}, below 1 as {DEFAULT_LIMIT}.",
         {"type": "integer", "default": DEFAULT_LIMIT},
     ),
     _parameter("cursor", "`next_cursor` of the page before.", {"type": "string"}),
@@ -73,6 +74,7 @@ _PARAMETERS = [
 ]
 
 
+_KNOWN = {parameter["name"]: None for parameter in _PARAMETERS}
 _EVERYTHING = SearchFilter()
 _FILTERS = {
     "video_id",
@@ -103,6 +105,8 @@ def router(*, searcher: Searcher, query_max_chars: int) -> APIRouter:
         `curl -G http://localhost:8080/search --data-urlencode 'q=why does bread rise'`
         """
         given = request.query_params
+        if not given.keys() <= _KNOWN.keys():
+            raise _unknown(next(name for name in given if name not in _KNOWN))
         query = SearchQuery.of(
             given.get("q", ""),
             max_chars=query_max_chars,
@@ -115,6 +119,13 @@ def router(*, searcher: Searcher, query_max_chars: int) -> APIRouter:
         return json(views.search(await searcher.search(query)))
 
     return routes
+
+
+def _unknown(name: str) -> InvalidArgument:
+    """Says which parameter is meant, most likely: without a filter that is misspelt, another question is answered."""
+    near = difflib.get_close_matches(name.lower(), _KNOWN, n=1)
+    hint = f"do you mean {near[0]}?" if near else f"there are {', '.join(_KNOWN)}"
+    return InvalidArgument(f"there is no parameter {name[:40]!r}; {hint}", field=name[:40])
 
 
 def _filter(given: QueryParams) -> SearchFilter:

@@ -121,7 +121,7 @@ def router(*, library: Library, uploads: Uploads, watcher: Watcher, time_left: T
 
     @routes.get("/videos", responses={200: {"model": models.VideoList}}, summary="List videos")
     async def list_videos(
-        limit: Annotated[int, Query(description="1 to 200; others are brought into that range.")] = 50,
+        limit: Annotated[int, Query(description="Above 200 is taken as 200, below 1 as 50.")] = 50,
         cursor: Annotated[str, Query(description="`next_cursor` of the page before.")] = "",
         status: Annotated[str, Query(description="uploaded, processing, ready, failed or deleting.")] = "",
     ) -> Response:

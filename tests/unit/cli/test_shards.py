@@ -193,6 +193,12 @@ def test_slots_are_written_as_ranges() -> None:
             command.parse_slots(wrong)
 
 
+def test_a_range_that_goes_down_is_told(earmark: Run, gateway: StubGateway) -> None:
+    code, _, err = earmark("move", "5-3", "--to", "1")
+    assert (code, gateway.posted) == (1, [])
+    assert "a range goes from the lower to the higher slot" in err
+
+
 # ── the rebuild drill ────────────────────────────────────────────────────────────────────────────
 
 
