@@ -14,6 +14,9 @@ TOLERANCE = 0.02
 """Share of the mean by which a shard may carry more or less, where the slots are not alike: what lies in them changes
 with every video, and evening that out again and again would be moves for nothing."""
 
+MORE_MOVES = 1.1
+"""How many times as many slots may move, so that the shards have as many slots as well as chunks."""
+
 
 class PlannedMove(NamedTuple):
     """A slot that is to go from one shard to another."""
@@ -42,10 +45,20 @@ def balanced(owners: bytes, shards: int, chunks: Sequence[int] | None = None) ->
     if chunks is None or len(set(chunks)) == 1:
         return _spread(owners, shards, [1] * len(owners), 0.0)
     weights = [SLOT_WORTH + count for count in chunks]
+
+    def settled(owners: bytes) -> bool:
+        """Whether nothing is to move, planned again: what is wanted must stay wanted."""
+        return _spread(owners, shards, weights, TOLERANCE) == owners
+
     wanted = _spread(owners, shards, weights, TOLERANCE)
-    evened = _evened(owners, wanted, shards, chunks)
-    # What is wanted must stay wanted: planned again, nothing is to move.
-    return evened if _spread(evened, shards, weights, TOLERANCE) == evened else wanted
+    if wanted == owners:
+        return wanted
+    # By their number alone, then the chunks: as good as long as no shard comes out fuller and few more slots move.
+    by_number = _evened(owners, _spread(owners, shards, [1] * len(owners), 0.0), shards, chunks, alike=False)
+    if settled(by_number) and len(moves(owners, by_number)) <= MORE_MOVES * len(moves(owners, wanted)) + 1:
+        return by_number
+    evened = _evened(owners, wanted, shards, chunks, alike=True)
+    return evened if settled(evened) else wanted
 
 
 def _spread(owners: bytes, shards: int, weights: Sequence[int], tolerance: float) -> bytes:
@@ -101,11 +114,11 @@ def _best(slots: Sequence[int], weights: Sequence[int], donor: int, receiver: in
     return min(helpful, key=lambda slot: (abs(weights[slot] - room), slot)) if helpful else None
 
 
-def _evened(owners: bytes, wanted: bytes, shards: int, chunks: Sequence[int]) -> bytes:
+def _evened(owners: bytes, wanted: bytes, shards: int, chunks: Sequence[int], *, alike: bool) -> bytes:
     """Has slots of two shards change places, so that both get nearer to the same number of chunks.
 
-    The shards keep their numbers of slots, and no more slots move than before. A shard that carries about as much as
-    the mean, slots and chunks together, goes on doing so.
+    The shards keep their numbers of slots, and no more slots move than before. With `alike` a shard that carries about
+    as much as the mean, slots and chunks together, goes on doing so.
     """
     result = bytearray(wanted)
     held = {shard: [slot for slot, at in enumerate(wanted) if at == shard] for shard in range(shards)}
@@ -115,7 +128,7 @@ def _evened(owners: bytes, wanted: bytes, shards: int, chunks: Sequence[int]) ->
 
     def carries_well(shard: int, change: int) -> bool:
         off = load[shard] + SLOT_WORTH * len(held[shard]) - mean
-        return abs(off + change) <= max(TOLERANCE * mean, abs(off))
+        return not alike or abs(off + change) <= max(TOLERANCE * mean, abs(off))
 
     def change_places() -> bool:
         fullest_first = sorted(load, key=lambda shard: (-load[shard], shard))

@@ -98,6 +98,14 @@ def few_chunks(per_shard: tuple[int, ...], slots: int, seed: int) -> list[int]:
     return chunks
 
 
+def test_some_thousand_chunks_are_spread_as_well_as_the_slots() -> None:
+    chunks = few_chunks((3000, 2500), 60, 1)
+    three = balanced(even(2), 3, chunks)
+    assert len(moves(even(2), three)) == 85
+    held = [sum(chunks[slot] for slot, at in enumerate(three) if at == shard) for shard in range(3)]
+    assert max(held) - min(held) <= 100, held
+
+
 @pytest.mark.parametrize("seed", range(5))
 def test_few_chunks_in_few_slots_are_spread_as_well_as_the_slots(seed: int) -> None:
     chunks = few_chunks((169, 140), 20, seed)
