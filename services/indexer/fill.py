@@ -16,7 +16,7 @@ import structlog
 from ulid import ULID
 
 from services.common.errors import EarmarkError, ModelMismatch
-from services.common.videos.model import ChunkRecord, SliceState, Video
+from services.common.videos.model import ChunkRecord, SliceState, Video, VideoStatus
 from services.common.videos.store import VideoStore
 from services.indexer.chunks import Batch, VideoInfo
 from services.indexer.columns import ColumnWriter
@@ -66,6 +66,10 @@ class Filling:
     async def run(self, slots: Collection[int]) -> None:
         """Fills it. Raises what MongoDB and the disk raise; the slots have to be dropped before it is tried again."""
         started, chunks = time.perf_counter(), 0
+        if not self._model:
+            # What most were embedded with, not what happens to be read first: the others are refused.
+            models = await self._videos.embedding_models(slots)
+            self._model = max(models, key=lambda model: (models[model], model), default="")
         try:
             async for video, records in self._videos.scan(slots):
                 chunks += await self._take(video, records)
@@ -96,7 +100,8 @@ class Filling:
             lot = self._add(batch)
             if batch.chunks:
                 lot.infos[video.video_id] = video_info(video)
-            if part.state is SliceState.EMBEDDED:
+            # Also one that is moved on already: who did it may have died before the video was settled.
+            if part.state is SliceState.EMBEDDED or video.status is VideoStatus.PROCESSING:
                 lot.done.append((video, part.slice_id))
             taken += len(batch.chunks)
         if self._lot is not None and self._lot.writer.rows >= ROWS_AT_ONCE:
@@ -107,8 +112,9 @@ class Filling:
         batch = batch.checked()
         if not batch.chunks:
             return batch
-        if not self._model:
-            self._model, self._dimension = batch.model_revision, batch.vectors.shape[1]
+        self._model = self._model or batch.model_revision
+        if batch.model_revision == self._model:
+            self._dimension = self._dimension or batch.vectors.shape[1]
         if (batch.model_revision, batch.vectors.shape[1]) != (self._model, self._dimension):
             raise ModelMismatch(
                 f"the index holds vectors of {self._model} with {self._dimension} numbers, these are of "

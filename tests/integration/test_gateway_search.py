@@ -1,6 +1,7 @@
 """A whole gateway's search: filters, receipts, indexers that come and go, slots that move, two models."""
 
 import datetime as dt
+import itertools
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from typing import Any
@@ -186,8 +187,11 @@ async def test_indexers_that_come_move_and_go_are_noticed(mesh: Gateway) -> None
     first = mesh.shards[0]
     second = FakeShard(0, list(first.chunks), replica=1, videos=first.videos)
 
+    asked = itertools.count()
+
     async def answered_by(shard: int, replica: int) -> bool:
-        response = (await mesh.http.get("/search", params={"q": "bread"})).json()
+        # The same question would go to the same replica.
+        response = (await mesh.http.get("/search", params={"q": "bread" + " ?" * (next(asked) % 16)})).json()
         assert len(response["hits"]) == 3, "no search is lost meanwhile"
         assert response["coverage"]["complete"]
         return {"shard": shard, "replica": replica, "applied_sequence": 0, "lag": 0} in response["coverage"]["replicas"]

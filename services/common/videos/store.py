@@ -143,6 +143,15 @@ class VideoStore:
         wanted = (f for f in await self._all_chunks(doc) if slice_id is None or f["slice_id"] == slice_id)
         return sorted((ChunkRecord.from_document(f) for f in wanted), key=lambda chunk: chunk.chunk_id)
 
+    async def embedding_models(self, slots: Collection[int]) -> dict[str, int]:
+        """Gives the models that videos of `slots` were embedded with, and how many videos each."""
+        query = {"slot": {"$in": sorted(slots)}, "status": {"$ne": VideoStatus.DELETING}}
+        stages: list[Document] = [
+            {"$match": {**query, "metadata.embedding_model": {"$ne": None}}},
+            {"$group": {"_id": "$metadata.embedding_model", "videos": {"$sum": 1}}},
+        ]
+        return {doc["_id"]: doc["videos"] async for doc in await self._videos.aggregate(stages)}
+
     async def scan(self, slots: Collection[int]) -> AsyncIterator[tuple[Video, list[ChunkRecord]]]:
         """Gives every video of `slots` that is not being deleted, with all its chunks, for a rebuild of an index."""
         query = {"slot": {"$in": sorted(slots)}, "status": {"$ne": VideoStatus.DELETING}}
