@@ -190,5 +190,5 @@ def _from(before: int, inner: Reading) -> Callable[[], int]:
 def _position(reading: Reading) -> int:
     try:
         return reading.tell()
-    except ValueError:  # the file was closed this moment
+    except (OSError, ValueError):  # the file was closed this moment; its number may be another file's by now
         return reading.size
