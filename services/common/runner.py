@@ -22,6 +22,7 @@ from services.common.events.consumer import Consumer
 from services.common.health import Check, Health
 from services.common.rpc import make_server
 from services.common.settings import CommonSettings
+from services.common.tasks import cancel
 
 log = structlog.get_logger()
 
@@ -127,23 +128,13 @@ async def _serve(name: str, settings: CommonSettings, service: Service, stop: as
     await server.stop(grace)
     for step in service.on_stop:
         await step(grace)
-    await _cancel(tasks)
+    await cancel(tasks)
     log.info("service_stopped", name=name)
     return 1 if broken else 0
 
 
 async def _task(work: Callable[[], Awaitable[None]]) -> None:
     await work()
-
-
-async def _cancel(tasks: set[asyncio.Task[None]]) -> None:
-    """Ends tasks, asking again: `asyncio.wait_for` of Python 3.11 loses a cancellation that comes with its result."""
-    left = tasks
-    while left:
-        for task in left:
-            task.cancel()
-        _, left = await asyncio.wait(left, timeout=1)
-    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def _unless(stop: asyncio.Event, work: Awaitable[Service]) -> Service | None:
@@ -154,8 +145,7 @@ async def _unless(stop: asyncio.Event, work: Awaitable[Service]) -> Service | No
         await asyncio.wait({task, stopped}, return_when=asyncio.FIRST_COMPLETED)
         if task.done():
             return task.result()
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+        await cancel([task])
         return None
     finally:
         stopped.cancel()

@@ -167,7 +167,8 @@ class Rebalancer:
                     raise
                 log.warning("rebalance_failed", error=repr(error))
             try:
-                await asyncio.wait_for(self._wake.wait(), self._every)
+                async with asyncio.timeout(self._every):
+                    await self._wake.wait()
             except TimeoutError:
                 continue
 

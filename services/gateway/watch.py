@@ -113,5 +113,6 @@ class Watcher:
     async def _wait(self, changed: asyncio.Event) -> None:
         """Waits for a change, at most until the next look, and a moment longer for the changes that follow it."""
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(changed.wait(), self._poll_seconds)
+            async with asyncio.timeout(self._poll_seconds):
+                await changed.wait()
             await asyncio.sleep(COALESCE_SECONDS)

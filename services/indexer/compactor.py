@@ -267,4 +267,5 @@ async def _called(event: asyncio.Event) -> None:
     """Waits until there may be something to do: somebody says so, or dead rows may have become many meanwhile."""
     event.clear()
     with contextlib.suppress(TimeoutError):
-        await asyncio.wait_for(event.wait(), _LOOK_SECONDS)
+        async with asyncio.timeout(_LOOK_SECONDS):
+            await event.wait()

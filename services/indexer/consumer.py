@@ -19,6 +19,7 @@ from services.common.events.bus import EventBus
 from services.common.events.follower import FollowedEvent, Follower
 from services.common.ids import SLOTS, slot_of
 from services.common.slots import SlotTable, SlotTables
+from services.common.tasks import cancel
 from services.common.videos.model import ChunkRecord, Video, VideoStatus
 from services.common.videos.store import VideoStore
 from services.indexer.chunks import Change, DescribeVideo, DropSlots, RemoveVideo
@@ -130,8 +131,7 @@ class StreamFollower:
         try:
             await work()
         finally:
-            counting.cancel()
-            await asyncio.gather(counting, return_exceptions=True)
+            await cancel([counting])
 
     async def watch_slots(self, *, every_seconds: float) -> None:
         """Reads the slot table again and again."""

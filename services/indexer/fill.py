@@ -16,6 +16,7 @@ import structlog
 from ulid import ULID
 
 from services.common.errors import EarmarkError, ModelMismatch
+from services.common.tasks import cancel
 from services.common.videos.model import ChunkRecord, SliceState, Video, VideoStatus
 from services.common.videos.store import VideoStore
 from services.indexer.chunks import Batch, VideoInfo
@@ -77,8 +78,7 @@ class Filling:
             await self._finish()
         finally:
             if self._under_way is not None:
-                self._under_way.cancel()
-                await asyncio.gather(self._under_way, return_exceptions=True)
+                await cancel([self._under_way])
             if self._lot is not None:
                 shutil.rmtree(self._lot.folder, ignore_errors=True)
         seconds = round(time.perf_counter() - started, 3)

@@ -12,6 +12,7 @@ import structlog
 from services.common.errors import FailedPrecondition, InvalidArgument, Unavailable
 from services.common.executor import BoundedExecutor
 from services.common.ids import slot_of
+from services.common.tasks import cancel
 from services.indexer.builder import Builder
 from services.indexer.chunks import Change, Found, Query
 from services.indexer.compactor import Compactor, SegmentPolicy
@@ -350,9 +351,7 @@ class Replica:
                 if work.done():
                     work.result()
             finally:
-                for task in (work, replaced):
-                    task.cancel()
-                await asyncio.gather(work, replaced, return_exceptions=True)
+                await cancel([work, replaced])
 
     async def close(self) -> None:
         """Takes a last snapshot and lets everything go."""

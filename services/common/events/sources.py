@@ -125,7 +125,8 @@ class _Lanes:
                 # Looked at again even without news: a subscriber hears of an event a little before the stream has it,
                 # and hears nothing of one that comes back.
                 try:
-                    await asyncio.wait_for(self._news.wait(), timeout=pause)
+                    async with asyncio.timeout(pause):
+                        await self._news.wait()
                     pause = _FIRST_LOOK_SECONDS
                 except TimeoutError:
                     pause = min(2 * pause, _LONGEST_LOOK_SECONDS)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 from collections.abc import AsyncIterator, Collection, Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 import structlog
@@ -588,8 +589,9 @@ class VideoStore:
         owed = OwedEvent.of("video.deleted", pb.VideoDeleted(video_id=video_id), video_id)
         # What goes must not stand in the way of importing it again.
         change = {"$set": {"status": VideoStatus.DELETING}, "$unset": {"external_id": ""}}
-        await self._change(video_id, {}, change, [owed])
-        return await self.get(video_id)
+        video = await self.get(video_id)  # first: the cleaner may be done with it before this returns
+        marked = await self._change(video_id, {}, change, [owed])
+        return replace(video, status=VideoStatus.DELETING, revision=video.revision + marked)
 
     async def remove(self, video_id: str) -> None:
         """Removes the document and its continuations, the last step of a deletion; removing twice is fine."""

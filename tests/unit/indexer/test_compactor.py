@@ -12,6 +12,7 @@ import pytest
 
 from services.common.errors import Unavailable
 from services.common.executor import BoundedExecutor
+from services.common.tasks import cancel
 from services.indexer.build import Job, Source
 from services.indexer.builder import Builder
 from services.indexer.chunks import PutChunks, RemoveVideo, VideoInfo
@@ -144,8 +145,7 @@ async def test_a_full_head_is_frozen_and_sealed_by_itself(bench: Bench) -> None:
     await eventually(lambda: not shard.frozen, 20)
     assert set(kinds(shard)) == {"flat"}
     assert len(all_texts(shard)) == 12
-    running.cancel()
-    await asyncio.gather(running, return_exceptions=True)
+    await cancel([running])
 
 
 @pytest.mark.parametrize("merge", [False, True], ids=["seal", "merge"])
@@ -278,8 +278,7 @@ async def test_a_build_that_fails_is_tried_again_until_it_works(bench: Bench) ->
     kept.rename(bench.folder.segments)
     await eventually(lambda: kinds(shard) == ["flat"], 30)
     assert len(all_texts(shard)) == 4
-    running.cancel()
-    await asyncio.gather(running, return_exceptions=True)
+    await cancel([running])
 
 
 async def test_a_killed_building_process_loses_nothing_and_is_started_again(tmp_path: Path) -> None:
