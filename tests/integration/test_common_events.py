@@ -14,6 +14,7 @@ from services.common.events.bus import EventBus, OwedEvent
 from services.common.events.consumer import Consumer, Done, Event, Handler, Outcome, Reject, Retry
 from services.common.events.follower import FollowedEvent, Follower
 from services.common.ids import SLOTS, new_video_id, slice_id, slot_of
+from services.common.videos.model import Source
 from tests.support.mesh import Backbone
 from tests.support.waiting import eventually
 
@@ -246,6 +247,57 @@ async def test_what_was_just_uploaded_goes_ahead_of_the_tenth_hour_and_the_tenth
     taken_by_long = [video_id == long for video_id in done[:36]]
     assert 3 <= sum(taken_by_long) <= 12
     assert all(any(taken_by_long[i : i + 13]) for i in range(24))
+
+
+async def test_an_import_of_thousands_does_not_hold_an_upload_back_and_goes_on(backbone: Backbone) -> None:
+    imports = [new_video_id() for _ in range(4)]
+    for video_id in imports:
+        parts = [(slice_id(number), number * 300.0, (number + 1) * 300.0) for number in range(20)]
+        await backbone.videos.create_imported(
+            video_id, title="Minutes", slices=parts, duration=6000.0, asr_model="imported"
+        )
+    uploaded = new_video_id()
+    await backbone.videos.create(uploaded, title="Talk", source=Source("talk.mp4", "video/mp4", 5, "0" * 64))
+    await backbone.videos.begin_processing(uploaded)
+    for number in range(10):
+        part = slice_id(number)
+        await backbone.videos.add_slice(uploaded, part, start_time=number * 60.0, end_time=number * 60.0 + 60)
+        await backbone.videos.slice_transcribed(uploaded, part, language="en", asr_model="base")
+    done: list[str] = []
+
+    async def handler(event: Event) -> Outcome:
+        assert isinstance(event.message, pb.SliceTranscribed)
+        done.append(event.message.video_id)
+        return Done()
+
+    async with consuming(backbone.bus, "embedder", handler):
+        await eventually(lambda: len(done) == 90)
+    # Though all that was imported had been waiting before it: the upload has every other turn, and no more.
+    assert done[0] == uploaded
+    assert done[:20].count(uploaded) == 10
+
+
+async def test_what_is_given_with_its_media_or_corrected_or_tried_again_is_where_it_belongs(backbone: Backbone) -> None:
+    part = [(slice_id(0), 0.0, 60.0)]
+    video, captioned, heard = new_video_id(), new_video_id(), Source("talk.mp4", "video/mp4", 5, "0" * 64)
+    for video_id, source in ((video, None), (captioned, heard)):
+        await backbone.videos.create_imported(
+            video_id, title="Talk", slices=part, duration=60.0, asr_model="imported", source=source
+        )
+    assert await _waiting(backbone) == (1, 1)
+    await backbone.videos.fail_slice(video, slice_id(0), stage="embed", reason="BROKEN", message="it broke")
+    await backbone.videos.retry(video)
+    assert await _waiting(backbone) == (1, 2)
+    await backbone.videos.nudge(await backbone.videos.get(video))
+    assert await _waiting(backbone) == (1, 3)
+    # Somebody waits for what he has corrected.
+    await backbone.videos.edit_transcript(video, {slice_id(0): "e"}, transcript_revision=0)
+    assert await _waiting(backbone) == (2, 3)
+
+
+async def _waiting(backbone: Backbone) -> tuple[int, int]:
+    backlog = await backbone.bus.backlog()
+    return backlog["embedder"], backlog["embedder-1"]
 
 
 async def test_an_event_in_a_late_lane_is_retried_and_buried_as_in_any(backbone: Backbone) -> None:

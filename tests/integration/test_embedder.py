@@ -277,7 +277,8 @@ async def test_an_event_delivered_again_changes_nothing(
 
 
 async def settled(backbone: Backbone) -> bool:
-    return (await backbone.bus.backlog())["embedder"] == 0
+    backlog = await backbone.bus.backlog()
+    return backlog["embedder"] + backlog["embedder-1"] == 0
 
 
 async def test_a_transcript_that_is_none_goes_to_the_dead_letters(

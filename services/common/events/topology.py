@@ -42,6 +42,10 @@ LANES: Final = 7
 """Lanes of slice.cut. Lane n is for slices 2^n - 1 to 2^(n+1) - 2 of a video, the last for all from there on: at the
 usual lengths the first minute, to minute 7, to 27, to 67, to 2.4 hours, to 5 hours, and the rest."""
 
+BULK_LANE: Final = 1
+"""Lane of slice.transcribed for transcripts that were imported, which come by the thousand. Lane 0 is for what was
+uploaded or edited, whose slices come as they are heard: it has every other turn at least, and all while it is alone."""
+
 _DAY = 24 * 3600.0
 
 
@@ -94,6 +98,7 @@ CONSUMERS: Final = (
         for lane in range(1, LANES)
     ),
     ConsumerRow(name="embedder", stream=EVENTS, subject="earmark.v1.slice.transcribed.>"),
+    ConsumerRow(name=f"embedder-{BULK_LANE}", stream=EVENTS, subject=f"earmark.v1.slice.transcribed-{BULK_LANE}.>"),
     ConsumerRow(name="cleaner", stream=EVENTS, subject="earmark.v1.video.deleted.>"),
     ConsumerRow(name="undertaker", stream=DEAD, subject="earmark.dead.>"),
     ConsumerRow(name="advisories", stream=ADVISORIES, subject="$JS.EVENT.ADVISORY.CONSUMER.MAX_DELIVERIES.>"),
@@ -113,8 +118,13 @@ def subject(kind: str, video_id: str, lane: int = 0) -> str:
     return f"earmark.v1.{kind}{f'-{lane}' if lane else ''}.{slot_of(video_id):03d}.{video_id}"
 
 
-def lane_of(message: Message) -> int:
-    """Gives the lane of an event: that of its position in the video for slice.cut, 0 for any other."""
+def lane_of(message: Message, *, bulk: bool = False) -> int:
+    """Gives the lane of an event.
+
+    That of its position in the video for slice.cut; for slice.transcribed whether it is one of a bulk; 0 for any other.
+    """
+    if isinstance(message, pb.SliceTranscribed):
+        return BULK_LANE if bulk else 0
     if not isinstance(message, pb.SliceCut) or not message.slice_id.isdecimal():
         return 0
     return min((int(message.slice_id) + 1).bit_length() - 1, LANES - 1)

@@ -56,6 +56,11 @@ def _now() -> dt.datetime:
     return now.replace(microsecond=now.microsecond // 1000 * 1000)
 
 
+def _onward(state: SliceState, video_id: str, slice_id: str, *, bulk: bool) -> OwedEvent:
+    """Gives the event that moves a slice on; `bulk` where the video has no media, but was imported."""
+    return OwedEvent.of(NEXT_EVENT[state], _slice_message(state, video_id, slice_id), video_id, bulk=bulk)
+
+
 def _slice_message(state: SliceState, video_id: str, slice_id: str) -> Message:
     match state:
         case SliceState.CUT:
@@ -241,10 +246,7 @@ class VideoStore:
             source: Its media, which is stored; None where there is none but the transcript.
         """
         now = _now()
-        owed = [
-            OwedEvent.of("slice.transcribed", pb.SliceTranscribed(video_id=video_id, slice_id=slice_id), video_id)
-            for slice_id, _, _ in slices
-        ]
+        owed = [_onward(SliceState.TRANSCRIBED, video_id, slice_id, bulk=source is None) for slice_id, _, _ in slices]
         doc = _new_document(video_id, now, title=title, url=url, collection=collection, tags=tags, owed=owed)
         doc |= {
             "status": VideoStatus.PROCESSING,
@@ -562,8 +564,7 @@ class VideoStore:
             if entry["state"] == SliceState.FAILED:
                 state = SliceState(entry.pop("failed_from", SliceState.CUT))
                 entry.update(state=state, attempts=0)
-                message = _slice_message(state, video_id, entry["slice_id"])
-                owed.append(OwedEvent.of(NEXT_EVENT[state], message, video_id))
+                owed.append(_onward(state, video_id, entry["slice_id"], bulk=doc["source"] is None))
         if not doc["slicing_done"]:
             owed.append(OwedEvent.of("video.uploaded", pb.VideoUploaded(video_id=video_id), video_id))
         status = VideoStatus.PROCESSING if doc["slicing_done"] else VideoStatus.UPLOADED
@@ -628,10 +629,11 @@ class VideoStore:
         else:
             if not video.slicing_done:
                 owed.append(OwedEvent.of("video.uploaded", pb.VideoUploaded(video_id=video.video_id), video.video_id))
-            for part in video.slices:
-                if part.state in NEXT_EVENT:
-                    message = _slice_message(part.state, video.video_id, part.slice_id)
-                    owed.append(OwedEvent.of(NEXT_EVENT[part.state], message, video.video_id))
+            owed += [
+                _onward(part.state, video.video_id, part.slice_id, bulk=video.source is None)
+                for part in video.slices
+                if part.state in NEXT_EVENT
+            ]
         await self._change(video.video_id, {"revision": video.revision}, {"$set": {}}, owed, even_deleting=True)
         await self.settle(video.video_id)
 

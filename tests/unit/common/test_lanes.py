@@ -19,20 +19,29 @@ def test_the_lane_follows_from_the_position_in_the_video(index: int, lane: int) 
 
 
 def test_other_events_have_no_lanes() -> None:
-    assert topology.lane_of(pb.SliceTranscribed(slice_id="00040")) == 0
-    assert topology.lane_of(pb.SliceCut(slice_id="odd")) == 0
+    assert topology.lane_of(pb.SliceEmbedded(slice_id="00040"), bulk=True) == 0
+    assert topology.lane_of(pb.SliceCut(slice_id="odd"), bulk=True) == 0
 
 
-def test_a_lane_shows_in_the_subject_and_not_in_the_kind() -> None:
-    video_id = new_video_id()
-    subjects = [topology.subject("slice.cut", video_id, lane) for lane in range(topology.LANES)]
-    assert {topology.kind_of(subject) for subject in subjects} == {"slice.cut"}
-    rows = topology.lanes_of("recognizer")
+def test_what_was_imported_has_a_lane_of_its_own_wherever_in_the_video_it_is() -> None:
+    for index in (0, 40):
+        message = pb.SliceTranscribed(slice_id=slice_id(index))
+        assert topology.lane_of(message) == 0
+        assert topology.lane_of(message, bulk=True) == topology.BULK_LANE
+
+
+@pytest.mark.parametrize(
+    ("work", "kind", "lanes"),
+    [("recognizer", "slice.cut", topology.LANES), ("embedder", "slice.transcribed", topology.BULK_LANE + 1)],
+)
+def test_a_lane_shows_in_the_subject_and_not_in_the_kind(work: str, kind: str, lanes: int) -> None:
+    subjects = [topology.subject(kind, new_video_id(), lane) for lane in range(lanes)]
+    assert {topology.kind_of(subject) for subject in subjects} == {kind}
+    rows = topology.lanes_of(work)
     # Each subject is read by exactly one of the lanes.
     for subject in subjects:
         assert sum(subject.startswith(row.subject.removesuffix(">")) for row in rows) == 1
-    assert [topology.work_of(row.name) for row in rows] == ["recognizer"] * topology.LANES
-    assert len(topology.lanes_of("embedder")) == 1
+    assert [topology.work_of(row.name) for row in rows] == [work] * lanes
 
 
 def test_early_lanes_go_first_and_no_lane_starves() -> None:
