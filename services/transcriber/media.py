@@ -139,6 +139,9 @@ class _Decoding:
         absolute = bool(self._formats & _ABSOLUTE_CLOCK)
         self._origin = 0.0 if absolute or container.start_time is None else container.start_time / av.time_base
         self._header_seconds = container.duration / av.time_base if container.duration else None
+        if "ogg" in self._formats and self._origin > _RESET_SECONDS:
+            # A recording of a stream that was on the air before. FFmpeg counts what went before as length, or not.
+            self._header_seconds = None
         self._track_seconds = (
             float(track.duration * track.time_base) if track.duration and track.time_base is not None else None
         )

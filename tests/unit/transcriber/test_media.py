@@ -119,6 +119,15 @@ def test_a_transport_stream_begins_at_its_first_timestamp(tmp_path: Path) -> Non
     assert len(samples) / SAMPLE_RATE == pytest.approx(2, abs=0.1)
 
 
+def test_a_stream_recorded_hours_after_it_began_is_as_long_as_the_recording(tmp_path: Path) -> None:
+    """As Icecast gives it: the clock of the stream goes on, and what went before is not missing."""
+    path = write(tmp_path / "a.ogg", [(36_000, tone(20, 48_000))], rate=48_000, codec="libopus")
+    samples, reader = read(path)
+    assert reader.warnings == []
+    assert begins(samples) < 0.1
+    assert reader.duration == pytest.approx(20, abs=0.1)
+
+
 def test_joined_recordings_go_on_one_after_the_other(tmp_path: Path) -> None:
     part = write(tmp_path / "p.ts", [(0, tone(3, 48_000))], rate=48_000, codec="mp2", container="mpegts").read_bytes()
     joined = tmp_path / "joined.ts"
