@@ -26,17 +26,17 @@ from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16\x65\x61rmark/v1/video.proto\x12\nearmark.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"Y\n\x0bMediaSource\x12\x10\n\x08\x66ilename\x18\x01 \x01(\t\x12\x14\n\x0c\x63ontent_type\x18\x02 \x01(\t\x12\x12\n\nsize_bytes\x18\x03 \x01(\x03\x12\x0e\n\x06sha256\x18\x04 \x01(\t\"\xb2\x01\n\x05Slice\x12\x10\n\x08slice_id\x18\x01 \x01(\t\x12/\n\x0cstart_offset\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12-\n\nend_offset\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12%\n\x05state\x18\x04 \x01(\x0e\x32\x16.earmark.v1.SliceState\x12\x10\n\x08\x61ttempts\x18\x05 \x01(\x05\"\xf5\x01\n\rVideoProgress\x12\x14\n\x0cslices_known\x18\x01 \x01(\x05\x12\x14\n\x0cslicing_done\x18\x02 \x01(\x08\x12\x13\n\x0bslices_done\x18\x03 \x01(\x05\x12\x15\n\rslices_failed\x18\x04 \x01(\x05\x12\x36\n\x13searchable_duration\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x31\n\x0eknown_duration\x18\x06 \x01(\x0b\x32\x19.google.protobuf.Duration\x12!\n\x06slices\x18\x07 \x03(\x0b\x32\x11.earmark.v1.Slice\"\xc7\x01\n\rVideoMetadata\x12/\n\x0buploaded_at\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x30\n\x0cprocessed_at\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08language\x18\x03 \x01(\t\x12\x11\n\tasr_model\x18\x04 \x01(\t\x12\x17\n\x0f\x65mbedding_model\x18\x05 \x01(\t\x12\x15\n\rspeaker_count\x18\x06 \x01(\x05\"v\n\nVideoError\x12\r\n\x05stage\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x0f\n\x07message\x18\x03 \x01(\t\x12&\n\x02\x61t\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08slice_id\x18\x05 \x01(\t\"\xa8\x03\n\x05Video\x12\x10\n\x08video_id\x18\x01 \x01(\t\x12\r\n\x05title\x18\x02 \x01(\t\x12\x0b\n\x03url\x18\x03 \x01(\t\x12%\n\x05state\x18\x04 \x01(\x0e\x32\x16.earmark.v1.VideoState\x12+\n\x08\x64uration\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\'\n\x06source\x18\x06 \x01(\x0b\x32\x17.earmark.v1.MediaSource\x12+\n\x08progress\x18\x07 \x01(\x0b\x32\x19.earmark.v1.VideoProgress\x12+\n\x08metadata\x18\x08 \x01(\x0b\x32\x19.earmark.v1.VideoMetadata\x12%\n\x05\x65rror\x18\t \x01(\x0b\x32\x16.earmark.v1.VideoError\x12*\n\x08warnings\x18\n \x03(\x0b\x32\x18.earmark.v1.VideoWarning\x12\x10\n\x08revision\x18\x0b \x01(\x03\x12\x12\n\ncollection\x18\x0c \x01(\t\x12\x0c\n\x04tags\x18\r \x03(\t\x12\x13\n\x0bindex_token\x18\x0e \x01(\t\"/\n\x0cVideoWarning\x12\x0e\n\x06reason\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t*\xa8\x01\n\nVideoState\x12\x1b\n\x17VIDEO_STATE_UNSPECIFIED\x10\x00\x12\x18\n\x14VIDEO_STATE_UPLOADED\x10\x01\x12\x1a\n\x16VIDEO_STATE_PROCESSING\x10\x02\x12\x15\n\x11VIDEO_STATE_READY\x10\x03\x12\x16\n\x12VIDEO_STATE_FAILED\x10\x04\x12\x18\n\x14VIDEO_STATE_DELETING\x10\x05*\xa6\x01\n\nSliceState\x12\x1b\n\x17SLICE_STATE_UNSPECIFIED\x10\x00\x12\x13\n\x0fSLICE_STATE_CUT\x10\x01\x12\x1b\n\x17SLICE_STATE_TRANSCRIBED\x10\x02\x12\x18\n\x14SLICE_STATE_EMBEDDED\x10\x03\x12\x17\n\x13SLICE_STATE_INDEXED\x10\x04\x12\x16\n\x12SLICE_STATE_FAILED\x10\x05\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16\x65\x61rmark/v1/video.proto\x12\nearmark.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"Y\n\x0bMediaSource\x12\x10\n\x08\x66ilename\x18\x01 \x01(\t\x12\x14\n\x0c\x63ontent_type\x18\x02 \x01(\t\x12\x12\n\nsize_bytes\x18\x03 \x01(\x03\x12\x0e\n\x06sha256\x18\x04 \x01(\t\"\xb2\x01\n\x05Slice\x12\x10\n\x08slice_id\x18\x01 \x01(\t\x12/\n\x0cstart_offset\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12-\n\nend_offset\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12%\n\x05state\x18\x04 \x01(\x0e\x32\x16.earmark.v1.SliceState\x12\x10\n\x08\x61ttempts\x18\x05 \x01(\x05\"\xf5\x01\n\rVideoProgress\x12\x14\n\x0cslices_known\x18\x01 \x01(\x05\x12\x14\n\x0cslicing_done\x18\x02 \x01(\x08\x12\x13\n\x0bslices_done\x18\x03 \x01(\x05\x12\x15\n\rslices_failed\x18\x04 \x01(\x05\x12\x36\n\x13searchable_duration\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x31\n\x0eknown_duration\x18\x06 \x01(\x0b\x32\x19.google.protobuf.Duration\x12!\n\x06slices\x18\x07 \x03(\x0b\x32\x11.earmark.v1.Slice\"\xda\x01\n\rVideoMetadata\x12/\n\x0buploaded_at\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x30\n\x0cprocessed_at\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08language\x18\x03 \x01(\t\x12\x11\n\tasr_model\x18\x04 \x01(\t\x12\x17\n\x0f\x65mbedding_model\x18\x05 \x01(\t\x12\x15\n\rspeaker_count\x18\x06 \x01(\x05\x12\x11\n\tlanguages\x18\x07 \x03(\t\"v\n\nVideoError\x12\r\n\x05stage\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x0f\n\x07message\x18\x03 \x01(\t\x12&\n\x02\x61t\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08slice_id\x18\x05 \x01(\t\"\xc5\x03\n\x05Video\x12\x10\n\x08video_id\x18\x01 \x01(\t\x12\r\n\x05title\x18\x02 \x01(\t\x12\x0b\n\x03url\x18\x03 \x01(\t\x12%\n\x05state\x18\x04 \x01(\x0e\x32\x16.earmark.v1.VideoState\x12+\n\x08\x64uration\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\'\n\x06source\x18\x06 \x01(\x0b\x32\x17.earmark.v1.MediaSource\x12+\n\x08progress\x18\x07 \x01(\x0b\x32\x19.earmark.v1.VideoProgress\x12+\n\x08metadata\x18\x08 \x01(\x0b\x32\x19.earmark.v1.VideoMetadata\x12%\n\x05\x65rror\x18\t \x01(\x0b\x32\x16.earmark.v1.VideoError\x12*\n\x08warnings\x18\n \x03(\x0b\x32\x18.earmark.v1.VideoWarning\x12\x10\n\x08revision\x18\x0b \x01(\x03\x12\x12\n\ncollection\x18\x0c \x01(\t\x12\x0c\n\x04tags\x18\r \x03(\t\x12\x13\n\x0bindex_token\x18\x0e \x01(\t\x12\x1b\n\x13transcript_revision\x18\x0f \x01(\x03\"/\n\x0cVideoWarning\x12\x0e\n\x06reason\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t*\xa8\x01\n\nVideoState\x12\x1b\n\x17VIDEO_STATE_UNSPECIFIED\x10\x00\x12\x18\n\x14VIDEO_STATE_UPLOADED\x10\x01\x12\x1a\n\x16VIDEO_STATE_PROCESSING\x10\x02\x12\x15\n\x11VIDEO_STATE_READY\x10\x03\x12\x16\n\x12VIDEO_STATE_FAILED\x10\x04\x12\x18\n\x14VIDEO_STATE_DELETING\x10\x05*\xa6\x01\n\nSliceState\x12\x1b\n\x17SLICE_STATE_UNSPECIFIED\x10\x00\x12\x13\n\x0fSLICE_STATE_CUT\x10\x01\x12\x1b\n\x17SLICE_STATE_TRANSCRIBED\x10\x02\x12\x18\n\x14SLICE_STATE_EMBEDDED\x10\x03\x12\x17\n\x13SLICE_STATE_INDEXED\x10\x04\x12\x16\n\x12SLICE_STATE_FAILED\x10\x05\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'earmark.v1.video_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_VIDEOSTATE']._serialized_start=1422
-  _globals['_VIDEOSTATE']._serialized_end=1590
-  _globals['_SLICESTATE']._serialized_start=1593
-  _globals['_SLICESTATE']._serialized_end=1759
+  _globals['_VIDEOSTATE']._serialized_start=1470
+  _globals['_VIDEOSTATE']._serialized_end=1638
+  _globals['_SLICESTATE']._serialized_start=1641
+  _globals['_SLICESTATE']._serialized_end=1807
   _globals['_MEDIASOURCE']._serialized_start=103
   _globals['_MEDIASOURCE']._serialized_end=192
   _globals['_SLICE']._serialized_start=195
@@ -44,11 +44,11 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_VIDEOPROGRESS']._serialized_start=376
   _globals['_VIDEOPROGRESS']._serialized_end=621
   _globals['_VIDEOMETADATA']._serialized_start=624
-  _globals['_VIDEOMETADATA']._serialized_end=823
-  _globals['_VIDEOERROR']._serialized_start=825
-  _globals['_VIDEOERROR']._serialized_end=943
-  _globals['_VIDEO']._serialized_start=946
-  _globals['_VIDEO']._serialized_end=1370
-  _globals['_VIDEOWARNING']._serialized_start=1372
-  _globals['_VIDEOWARNING']._serialized_end=1419
+  _globals['_VIDEOMETADATA']._serialized_end=842
+  _globals['_VIDEOERROR']._serialized_start=844
+  _globals['_VIDEOERROR']._serialized_end=962
+  _globals['_VIDEO']._serialized_start=965
+  _globals['_VIDEO']._serialized_end=1418
+  _globals['_VIDEOWARNING']._serialized_start=1420
+  _globals['_VIDEOWARNING']._serialized_end=1467
 # @@protoc_insertion_point(module_scope)

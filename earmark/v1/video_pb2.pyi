@@ -86,20 +86,22 @@ class VideoProgress(_message.Message):
     def __init__(self, slices_known: _Optional[int] = ..., slicing_done: _Optional[bool] = ..., slices_done: _Optional[int] = ..., slices_failed: _Optional[int] = ..., searchable_duration: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., known_duration: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., slices: _Optional[_Iterable[_Union[Slice, _Mapping]]] = ...) -> None: ...
 
 class VideoMetadata(_message.Message):
-    __slots__ = ("uploaded_at", "processed_at", "language", "asr_model", "embedding_model", "speaker_count")
+    __slots__ = ("uploaded_at", "processed_at", "language", "asr_model", "embedding_model", "speaker_count", "languages")
     UPLOADED_AT_FIELD_NUMBER: _ClassVar[int]
     PROCESSED_AT_FIELD_NUMBER: _ClassVar[int]
     LANGUAGE_FIELD_NUMBER: _ClassVar[int]
     ASR_MODEL_FIELD_NUMBER: _ClassVar[int]
     EMBEDDING_MODEL_FIELD_NUMBER: _ClassVar[int]
     SPEAKER_COUNT_FIELD_NUMBER: _ClassVar[int]
+    LANGUAGES_FIELD_NUMBER: _ClassVar[int]
     uploaded_at: _timestamp_pb2.Timestamp
     processed_at: _timestamp_pb2.Timestamp
     language: str
     asr_model: str
     embedding_model: str
     speaker_count: int
-    def __init__(self, uploaded_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., processed_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., language: _Optional[str] = ..., asr_model: _Optional[str] = ..., embedding_model: _Optional[str] = ..., speaker_count: _Optional[int] = ...) -> None: ...
+    languages: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, uploaded_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., processed_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., language: _Optional[str] = ..., asr_model: _Optional[str] = ..., embedding_model: _Optional[str] = ..., speaker_count: _Optional[int] = ..., languages: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class VideoError(_message.Message):
     __slots__ = ("stage", "reason", "message", "at", "slice_id")
@@ -116,7 +118,7 @@ class VideoError(_message.Message):
     def __init__(self, stage: _Optional[str] = ..., reason: _Optional[str] = ..., message: _Optional[str] = ..., at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., slice_id: _Optional[str] = ...) -> None: ...
 
 class Video(_message.Message):
-    __slots__ = ("video_id", "title", "url", "state", "duration", "source", "progress", "metadata", "error", "warnings", "revision", "collection", "tags", "index_token")
+    __slots__ = ("video_id", "title", "url", "state", "duration", "source", "progress", "metadata", "error", "warnings", "revision", "collection", "tags", "index_token", "transcript_revision")
     VIDEO_ID_FIELD_NUMBER: _ClassVar[int]
     TITLE_FIELD_NUMBER: _ClassVar[int]
     URL_FIELD_NUMBER: _ClassVar[int]
@@ -131,6 +133,7 @@ class Video(_message.Message):
     COLLECTION_FIELD_NUMBER: _ClassVar[int]
     TAGS_FIELD_NUMBER: _ClassVar[int]
     INDEX_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    TRANSCRIPT_REVISION_FIELD_NUMBER: _ClassVar[int]
     video_id: str
     title: str
     url: str
@@ -145,7 +148,8 @@ class Video(_message.Message):
     collection: str
     tags: _containers.RepeatedScalarFieldContainer[str]
     index_token: str
-    def __init__(self, video_id: _Optional[str] = ..., title: _Optional[str] = ..., url: _Optional[str] = ..., state: _Optional[_Union[VideoState, str]] = ..., duration: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., source: _Optional[_Union[MediaSource, _Mapping]] = ..., progress: _Optional[_Union[VideoProgress, _Mapping]] = ..., metadata: _Optional[_Union[VideoMetadata, _Mapping]] = ..., error: _Optional[_Union[VideoError, _Mapping]] = ..., warnings: _Optional[_Iterable[_Union[VideoWarning, _Mapping]]] = ..., revision: _Optional[int] = ..., collection: _Optional[str] = ..., tags: _Optional[_Iterable[str]] = ..., index_token: _Optional[str] = ...) -> None: ...
+    transcript_revision: int
+    def __init__(self, video_id: _Optional[str] = ..., title: _Optional[str] = ..., url: _Optional[str] = ..., state: _Optional[_Union[VideoState, str]] = ..., duration: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., source: _Optional[_Union[MediaSource, _Mapping]] = ..., progress: _Optional[_Union[VideoProgress, _Mapping]] = ..., metadata: _Optional[_Union[VideoMetadata, _Mapping]] = ..., error: _Optional[_Union[VideoError, _Mapping]] = ..., warnings: _Optional[_Iterable[_Union[VideoWarning, _Mapping]]] = ..., revision: _Optional[int] = ..., collection: _Optional[str] = ..., tags: _Optional[_Iterable[str]] = ..., index_token: _Optional[str] = ..., transcript_revision: _Optional[int] = ...) -> None: ...
 
 class VideoWarning(_message.Message):
     __slots__ = ("reason", "message")

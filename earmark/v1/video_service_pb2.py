@@ -26,51 +26,55 @@ from earmark.v1 import video_pb2 as earmark_dot_v1_dot_video__pb2
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1e\x65\x61rmark/v1/video_service.proto\x12\nearmark.v1\x1a\x16\x65\x61rmark/v1/video.proto\x1a\x1egoogle/protobuf/duration.proto\"p\n\x08NewVideo\x12\r\n\x05title\x18\x01 \x01(\t\x12\x10\n\x08\x66ilename\x18\x02 \x01(\t\x12\x14\n\x0c\x63ontent_type\x18\x03 \x01(\t\x12\x0b\n\x03uri\x18\x04 \x01(\t\x12\x12\n\ncollection\x18\x05 \x01(\t\x12\x0c\n\x04tags\x18\x06 \x03(\t\"\x92\x01\n\x11TranscriptSegment\x12/\n\x0cstart_offset\x18\x01 \x01(\x0b\x32\x19.google.protobuf.Duration\x12-\n\nend_offset\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x0c\n\x04text\x18\x03 \x01(\t\x12\x0f\n\x07speaker\x18\x04 \x01(\t\"\xbe\x01\n\x12ImportVideoRequest\x12#\n\x05video\x18\x01 \x01(\x0b\x32\x14.earmark.v1.NewVideo\x12\x10\n\x08language\x18\x02 \x01(\t\x12+\n\x08\x64uration\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12/\n\x08segments\x18\x04 \x03(\x0b\x32\x1d.earmark.v1.TranscriptSegment\x12\x13\n\x0b\x65xternal_id\x18\x05 \x01(\t\"N\n\x13ImportVideoResponse\x12 \n\x05video\x18\x01 \x01(\x0b\x32\x11.earmark.v1.Video\x12\x15\n\ralready_there\x18\x02 \x01(\x08\"\x17\n\x07TagList\x12\x0c\n\x04tags\x18\x01 \x03(\t\"\x8f\x01\n\x12UpdateVideoRequest\x12\x10\n\x08video_id\x18\x01 \x01(\t\x12\x12\n\x05title\x18\x02 \x01(\tH\x00\x88\x01\x01\x12\x17\n\ncollection\x18\x03 \x01(\tH\x01\x88\x01\x01\x12!\n\x04tags\x18\x04 \x01(\x0b\x32\x13.earmark.v1.TagListB\x08\n\x06_titleB\r\n\x0b_collection\"7\n\x13UpdateVideoResponse\x12 \n\x05video\x18\x01 \x01(\x0b\x32\x11.earmark.v1.Video\"S\n\x12\x43reateVideoRequest\x12%\n\x05video\x18\x01 \x01(\x0b\x32\x14.earmark.v1.NewVideoH\x00\x12\x0e\n\x04\x64\x61ta\x18\x02 \x01(\x0cH\x00\x42\x06\n\x04part\"7\n\x13\x43reateVideoResponse\x12 \n\x05video\x18\x01 \x01(\x0b\x32\x11.earmark.v1.Video\"#\n\x0fGetVideoRequest\x12\x10\n\x08video_id\x18\x01 \x01(\t\"4\n\x10GetVideoResponse\x12 \n\x05video\x18\x01 \x01(\x0b\x32\x11.earmark.v1.Video\"a\n\x11ListVideosRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12%\n\x05state\x18\x03 \x01(\x0e\x32\x16.earmark.v1.VideoState\"P\n\x12ListVideosResponse\x12!\n\x06videos\x18\x01 \x03(\x0b\x32\x11.earmark.v1.Video\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"&\n\x12\x44\x65leteVideoRequest\x12\x10\n\x08video_id\x18\x01 \x01(\t\"7\n\x13\x44\x65leteVideoResponse\x12 \n\x05video\x18\x01 \x01(\x0b\x32\x11.earmark.v1.Video\"%\n\x11RetryVideoRequest\x12\x10\n\x08video_id\x18\x01 \x01(\t\"6\n\x12RetryVideoResponse\x12 \n\x05video\x18\x01 \x01(\x0b\x32\x11.earmark.v1.Video\"%\n\x11WatchVideoRequest\x12\x10\n\x08video_id\x18\x01 \x01(\t\"6\n\x12WatchVideoResponse\x12 \n\x05video\x18\x01 \x01(\x0b\x32\x11.earmark.v1.Video2\x80\x05\n\x0cVideoService\x12P\n\x0b\x43reateVideo\x12\x1e.earmark.v1.CreateVideoRequest\x1a\x1f.earmark.v1.CreateVideoResponse(\x01\x12N\n\x0bImportVideo\x12\x1e.earmark.v1.ImportVideoRequest\x1a\x1f.earmark.v1.ImportVideoResponse\x12N\n\x0bUpdateVideo\x12\x1e.earmark.v1.UpdateVideoRequest\x1a\x1f.earmark.v1.UpdateVideoResponse\x12\x45\n\x08GetVideo\x12\x1b.earmark.v1.GetVideoRequest\x1a\x1c.earmark.v1.GetVideoResponse\x12K\n\nListVideos\x12\x1d.earmark.v1.ListVideosRequest\x1a\x1e.earmark.v1.ListVideosResponse\x12N\n\x0b\x44\x65leteVideo\x12\x1e.earmark.v1.DeleteVideoRequest\x1a\x1f.earmark.v1.DeleteVideoResponse\x12K\n\nRetryVideo\x12\x1d.earmark.v1.RetryVideoRequest\x1a\x1e.earmark.v1.RetryVideoResponse\x12M\n\nWatchVideo\x12\x1d.earmark.v1.WatchVideoRequest\x1a\x1e.earmark.v1.WatchVideoResponse0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1e\x65\x61rmark/v1/video_service.proto\x12\nearmark.v1\x1a\x16\x65\x61rmark/v1/video.proto\x1a\x1egoogle/protobuf/duration.proto\"i\n\rSpeechOptions\x12\x10\n\x08language\x18\x01 \x01(\t\x12\x0e\n\x06prompt\x18\x02 \x01(\t\x12\x10\n\x08hotwords\x18\x03 \x01(\t\x12$\n\x04task\x18\x04 \x01(\x0e\x32\x16.earmark.v1.SpeechTask\"\xad\x01\n\x08NewVideo\x12\r\n\x05title\x18\x01 \x01(\t\x12\x10\n\x08\x66ilename\x18\x02 \x01(\t\x12\x14\n\x0c\x63ontent_type\x18\x03 \x01(\t\x12\x0b\n\x03uri\x18\x04 \x01(\t\x12\x12\n\ncollection\x18\x05 \x01(\t\x12\x0c\n\x04tags\x18\x06 \x03(\t\x12)\n\x06speech\x18\x07 \x01(\x0b\x32\x19.earmark.v1.SpeechOptions\x12\x10\n\x08\x63\x61ptions\x18\x08 \x01(\x0c\"\x92\x01\n\x11TranscriptSegment\x12/\n\x0cstart_offset\x18\x01 \x01(\x0b\x32\x19.google.protobuf.Duration\x12-\n\nend_offset\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x0c\n\x04text\x18\x03 \x01(\t\x12\x0f\n\x07speaker\x18\x04 \x01(\t\"\xbe\x01\n\x12ImportVideoRequest\x12#\n\x05video\x18\x01 \x01(\x0b\x32\x14.earmark.v1.NewVideo\x12\x10\n\x08language\x18\x02 \x01(\t\x12+\n\x08\x64uration\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12/\n\x08segments\x18\x04 \x03(\x0b\x32\x1d.earmark.v1.TranscriptSegment\x12\x13\n\x0b\x65xternal_id\x18\x05 \x01(\t\"N\n\x13ImportVideoResponse\x12 \n\x05video\x18\x01 \x01(\x0b\x32\x11.earmark.v1.Video\x12\x15\n\ralready_there\x18\x02 \x01(\x08\"\x17\n\x07TagList\x12\x0c\n\x04tags\x18\x01 \x03(\t\"\x8f\x01\n\x12UpdateVideoRequest\x12\x10\n\x08video_id\x18\x01 \x01(\t\x12\x12\n\x05title\x18\x02 \x01(\tH\x00\x88\x01\x01\x12\x17\n\ncollection\x18\x03 \x01(\tH\x01\x88\x01\x01\x12!\n\x04tags\x18\x04 \x01(\x0b\x32\x13.earmark.v1.TagListB\x08\n\x06_titleB\r\n\x0b_collection\"7\n\x13UpdateVideoResponse\x12 \n\x05video\x18\x01 \x01(\x0b\x32\x11.earmark.v1.Video\"S\n\x12\x43reateVideoRequest\x12%\n\x05video\x18\x01 \x01(\x0b\x32\x14.earmark.v1.NewVideoH\x00\x12\x0e\n\x04\x64\x61ta\x18\x02 \x01(\x0cH\x00\x42\x06\n\x04part\"7\n\x13\x43reateVideoResponse\x12 \n\x05video\x18\x01 \x01(\x0b\x32\x11.earmark.v1.Video\"#\n\x0fGetVideoRequest\x12\x10\n\x08video_id\x18\x01 \x01(\t\"4\n\x10GetVideoResponse\x12 \n\x05video\x18\x01 \x01(\x0b\x32\x11.earmark.v1.Video\"a\n\x11ListVideosRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12%\n\x05state\x18\x03 \x01(\x0e\x32\x16.earmark.v1.VideoState\"P\n\x12ListVideosResponse\x12!\n\x06videos\x18\x01 \x03(\x0b\x32\x11.earmark.v1.Video\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"&\n\x12\x44\x65leteVideoRequest\x12\x10\n\x08video_id\x18\x01 \x01(\t\"7\n\x13\x44\x65leteVideoResponse\x12 \n\x05video\x18\x01 \x01(\x0b\x32\x11.earmark.v1.Video\"%\n\x11RetryVideoRequest\x12\x10\n\x08video_id\x18\x01 \x01(\t\"6\n\x12RetryVideoResponse\x12 \n\x05video\x18\x01 \x01(\x0b\x32\x11.earmark.v1.Video\"%\n\x11WatchVideoRequest\x12\x10\n\x08video_id\x18\x01 \x01(\t\"6\n\x12WatchVideoResponse\x12 \n\x05video\x18\x01 \x01(\x0b\x32\x11.earmark.v1.Video*`\n\nSpeechTask\x12\x1b\n\x17SPEECH_TASK_UNSPECIFIED\x10\x00\x12\x1a\n\x16SPEECH_TASK_TRANSCRIBE\x10\x01\x12\x19\n\x15SPEECH_TASK_TRANSLATE\x10\x02\x32\x80\x05\n\x0cVideoService\x12P\n\x0b\x43reateVideo\x12\x1e.earmark.v1.CreateVideoRequest\x1a\x1f.earmark.v1.CreateVideoResponse(\x01\x12N\n\x0bImportVideo\x12\x1e.earmark.v1.ImportVideoRequest\x1a\x1f.earmark.v1.ImportVideoResponse\x12N\n\x0bUpdateVideo\x12\x1e.earmark.v1.UpdateVideoRequest\x1a\x1f.earmark.v1.UpdateVideoResponse\x12\x45\n\x08GetVideo\x12\x1b.earmark.v1.GetVideoRequest\x1a\x1c.earmark.v1.GetVideoResponse\x12K\n\nListVideos\x12\x1d.earmark.v1.ListVideosRequest\x1a\x1e.earmark.v1.ListVideosResponse\x12N\n\x0b\x44\x65leteVideo\x12\x1e.earmark.v1.DeleteVideoRequest\x1a\x1f.earmark.v1.DeleteVideoResponse\x12K\n\nRetryVideo\x12\x1d.earmark.v1.RetryVideoRequest\x1a\x1e.earmark.v1.RetryVideoResponse\x12M\n\nWatchVideo\x12\x1d.earmark.v1.WatchVideoRequest\x1a\x1e.earmark.v1.WatchVideoResponse0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'earmark.v1.video_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_NEWVIDEO']._serialized_start=102
-  _globals['_NEWVIDEO']._serialized_end=214
-  _globals['_TRANSCRIPTSEGMENT']._serialized_start=217
-  _globals['_TRANSCRIPTSEGMENT']._serialized_end=363
-  _globals['_IMPORTVIDEOREQUEST']._serialized_start=366
-  _globals['_IMPORTVIDEOREQUEST']._serialized_end=556
-  _globals['_IMPORTVIDEORESPONSE']._serialized_start=558
-  _globals['_IMPORTVIDEORESPONSE']._serialized_end=636
-  _globals['_TAGLIST']._serialized_start=638
-  _globals['_TAGLIST']._serialized_end=661
-  _globals['_UPDATEVIDEOREQUEST']._serialized_start=664
-  _globals['_UPDATEVIDEOREQUEST']._serialized_end=807
-  _globals['_UPDATEVIDEORESPONSE']._serialized_start=809
-  _globals['_UPDATEVIDEORESPONSE']._serialized_end=864
-  _globals['_CREATEVIDEOREQUEST']._serialized_start=866
-  _globals['_CREATEVIDEOREQUEST']._serialized_end=949
-  _globals['_CREATEVIDEORESPONSE']._serialized_start=951
-  _globals['_CREATEVIDEORESPONSE']._serialized_end=1006
-  _globals['_GETVIDEOREQUEST']._serialized_start=1008
-  _globals['_GETVIDEOREQUEST']._serialized_end=1043
-  _globals['_GETVIDEORESPONSE']._serialized_start=1045
-  _globals['_GETVIDEORESPONSE']._serialized_end=1097
-  _globals['_LISTVIDEOSREQUEST']._serialized_start=1099
-  _globals['_LISTVIDEOSREQUEST']._serialized_end=1196
-  _globals['_LISTVIDEOSRESPONSE']._serialized_start=1198
-  _globals['_LISTVIDEOSRESPONSE']._serialized_end=1278
-  _globals['_DELETEVIDEOREQUEST']._serialized_start=1280
-  _globals['_DELETEVIDEOREQUEST']._serialized_end=1318
-  _globals['_DELETEVIDEORESPONSE']._serialized_start=1320
-  _globals['_DELETEVIDEORESPONSE']._serialized_end=1375
-  _globals['_RETRYVIDEOREQUEST']._serialized_start=1377
-  _globals['_RETRYVIDEOREQUEST']._serialized_end=1414
-  _globals['_RETRYVIDEORESPONSE']._serialized_start=1416
-  _globals['_RETRYVIDEORESPONSE']._serialized_end=1470
-  _globals['_WATCHVIDEOREQUEST']._serialized_start=1472
-  _globals['_WATCHVIDEOREQUEST']._serialized_end=1509
-  _globals['_WATCHVIDEORESPONSE']._serialized_start=1511
-  _globals['_WATCHVIDEORESPONSE']._serialized_end=1565
-  _globals['_VIDEOSERVICE']._serialized_start=1568
-  _globals['_VIDEOSERVICE']._serialized_end=2208
+  _globals['_SPEECHTASK']._serialized_start=1736
+  _globals['_SPEECHTASK']._serialized_end=1832
+  _globals['_SPEECHOPTIONS']._serialized_start=102
+  _globals['_SPEECHOPTIONS']._serialized_end=207
+  _globals['_NEWVIDEO']._serialized_start=210
+  _globals['_NEWVIDEO']._serialized_end=383
+  _globals['_TRANSCRIPTSEGMENT']._serialized_start=386
+  _globals['_TRANSCRIPTSEGMENT']._serialized_end=532
+  _globals['_IMPORTVIDEOREQUEST']._serialized_start=535
+  _globals['_IMPORTVIDEOREQUEST']._serialized_end=725
+  _globals['_IMPORTVIDEORESPONSE']._serialized_start=727
+  _globals['_IMPORTVIDEORESPONSE']._serialized_end=805
+  _globals['_TAGLIST']._serialized_start=807
+  _globals['_TAGLIST']._serialized_end=830
+  _globals['_UPDATEVIDEOREQUEST']._serialized_start=833
+  _globals['_UPDATEVIDEOREQUEST']._serialized_end=976
+  _globals['_UPDATEVIDEORESPONSE']._serialized_start=978
+  _globals['_UPDATEVIDEORESPONSE']._serialized_end=1033
+  _globals['_CREATEVIDEOREQUEST']._serialized_start=1035
+  _globals['_CREATEVIDEOREQUEST']._serialized_end=1118
+  _globals['_CREATEVIDEORESPONSE']._serialized_start=1120
+  _globals['_CREATEVIDEORESPONSE']._serialized_end=1175
+  _globals['_GETVIDEOREQUEST']._serialized_start=1177
+  _globals['_GETVIDEOREQUEST']._serialized_end=1212
+  _globals['_GETVIDEORESPONSE']._serialized_start=1214
+  _globals['_GETVIDEORESPONSE']._serialized_end=1266
+  _globals['_LISTVIDEOSREQUEST']._serialized_start=1268
+  _globals['_LISTVIDEOSREQUEST']._serialized_end=1365
+  _globals['_LISTVIDEOSRESPONSE']._serialized_start=1367
+  _globals['_LISTVIDEOSRESPONSE']._serialized_end=1447
+  _globals['_DELETEVIDEOREQUEST']._serialized_start=1449
+  _globals['_DELETEVIDEOREQUEST']._serialized_end=1487
+  _globals['_DELETEVIDEORESPONSE']._serialized_start=1489
+  _globals['_DELETEVIDEORESPONSE']._serialized_end=1544
+  _globals['_RETRYVIDEOREQUEST']._serialized_start=1546
+  _globals['_RETRYVIDEOREQUEST']._serialized_end=1583
+  _globals['_RETRYVIDEORESPONSE']._serialized_start=1585
+  _globals['_RETRYVIDEORESPONSE']._serialized_end=1639
+  _globals['_WATCHVIDEOREQUEST']._serialized_start=1641
+  _globals['_WATCHVIDEOREQUEST']._serialized_end=1678
+  _globals['_WATCHVIDEORESPONSE']._serialized_start=1680
+  _globals['_WATCHVIDEORESPONSE']._serialized_end=1734
+  _globals['_VIDEOSERVICE']._serialized_start=1835
+  _globals['_VIDEOSERVICE']._serialized_end=2475
 # @@protoc_insertion_point(module_scope)

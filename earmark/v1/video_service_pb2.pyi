@@ -3,6 +3,7 @@ import datetime
 from earmark.v1 import video_pb2 as _video_pb2
 from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from collections.abc import Iterable as _Iterable, Mapping as _Mapping
@@ -10,21 +11,46 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class SpeechTask(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    SPEECH_TASK_UNSPECIFIED: _ClassVar[SpeechTask]
+    SPEECH_TASK_TRANSCRIBE: _ClassVar[SpeechTask]
+    SPEECH_TASK_TRANSLATE: _ClassVar[SpeechTask]
+SPEECH_TASK_UNSPECIFIED: SpeechTask
+SPEECH_TASK_TRANSCRIBE: SpeechTask
+SPEECH_TASK_TRANSLATE: SpeechTask
+
+class SpeechOptions(_message.Message):
+    __slots__ = ("language", "prompt", "hotwords", "task")
+    LANGUAGE_FIELD_NUMBER: _ClassVar[int]
+    PROMPT_FIELD_NUMBER: _ClassVar[int]
+    HOTWORDS_FIELD_NUMBER: _ClassVar[int]
+    TASK_FIELD_NUMBER: _ClassVar[int]
+    language: str
+    prompt: str
+    hotwords: str
+    task: SpeechTask
+    def __init__(self, language: _Optional[str] = ..., prompt: _Optional[str] = ..., hotwords: _Optional[str] = ..., task: _Optional[_Union[SpeechTask, str]] = ...) -> None: ...
+
 class NewVideo(_message.Message):
-    __slots__ = ("title", "filename", "content_type", "uri", "collection", "tags")
+    __slots__ = ("title", "filename", "content_type", "uri", "collection", "tags", "speech", "captions")
     TITLE_FIELD_NUMBER: _ClassVar[int]
     FILENAME_FIELD_NUMBER: _ClassVar[int]
     CONTENT_TYPE_FIELD_NUMBER: _ClassVar[int]
     URI_FIELD_NUMBER: _ClassVar[int]
     COLLECTION_FIELD_NUMBER: _ClassVar[int]
     TAGS_FIELD_NUMBER: _ClassVar[int]
+    SPEECH_FIELD_NUMBER: _ClassVar[int]
+    CAPTIONS_FIELD_NUMBER: _ClassVar[int]
     title: str
     filename: str
     content_type: str
     uri: str
     collection: str
     tags: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, title: _Optional[str] = ..., filename: _Optional[str] = ..., content_type: _Optional[str] = ..., uri: _Optional[str] = ..., collection: _Optional[str] = ..., tags: _Optional[_Iterable[str]] = ...) -> None: ...
+    speech: SpeechOptions
+    captions: bytes
+    def __init__(self, title: _Optional[str] = ..., filename: _Optional[str] = ..., content_type: _Optional[str] = ..., uri: _Optional[str] = ..., collection: _Optional[str] = ..., tags: _Optional[_Iterable[str]] = ..., speech: _Optional[_Union[SpeechOptions, _Mapping]] = ..., captions: _Optional[bytes] = ...) -> None: ...
 
 class TranscriptSegment(_message.Message):
     __slots__ = ("start_offset", "end_offset", "text", "speaker")

@@ -9,7 +9,7 @@ from functools import partial
 
 import structlog
 
-from earmark.v1 import search_service_pb2_grpc, video_service_pb2_grpc
+from earmark.v1 import search_service_pb2_grpc, transcript_service_pb2_grpc, video_service_pb2_grpc
 from services.common import mongo, urls
 from services.common.events.advisories import advisories
 from services.common.events.bus import EventBus
@@ -40,6 +40,7 @@ from services.gateway.servicer import SearchServicer, VideoServicer
 from services.gateway.settings import Settings
 from services.gateway.shards import Shards
 from services.gateway.time_left import TimeLeft
+from services.gateway.transcript_servicer import TranscriptServicer
 from services.gateway.uploads import Uploads
 from services.gateway.watch import Watcher
 
@@ -184,6 +185,11 @@ async def build(settings: Settings, stack: AsyncExitStack) -> Service:
                 video_service_pb2_grpc.add_VideoServiceServicer_to_server,
                 VideoServicer(library=library, uploads=uploads, imports=imports, watcher=watcher),
                 "earmark.v1.VideoService",
+            ),
+            (
+                transcript_service_pb2_grpc.add_TranscriptServiceServicer_to_server,
+                TranscriptServicer(library=library, edits=edits),
+                "earmark.v1.TranscriptService",
             ),
             (
                 search_service_pb2_grpc.add_SearchServiceServicer_to_server,

@@ -100,19 +100,24 @@ def to_json(
         revision: The transcript's revision.
         suspect: Whether what likely nobody said is in it.
     """
-    segments = [
-        ({"segment_id": f"{transcript.slice_id}.{index}", **_fields(segment)})
-        for transcript in transcripts
-        for index, segment in enumerate(transcript.segments)
-        if suspect or not segment.suspect
-    ]
     return {
         "video_id": video_id,
         "language": language,
         "complete": complete,
         "revision": revision,
-        "segments": sorted(segments, key=lambda shown: (shown["start"], shown["end"])),
+        "segments": [{"segment_id": name, **_fields(segment)} for name, segment in named(transcripts, suspect=suspect)],
     }
+
+
+def named(transcripts: Sequence[SliceTranscript], *, suspect: bool = True) -> list[tuple[str, Segment]]:
+    """Gives the segments in order of time, each with its id; `suspect` are those that likely nobody said."""
+    segments = [
+        (f"{transcript.slice_id}.{index}", segment)
+        for transcript in transcripts
+        for index, segment in enumerate(transcript.segments)
+        if suspect or not segment.suspect
+    ]
+    return sorted(segments, key=lambda one: (one[1].start, one[1].end))
 
 
 def to_vtt(transcripts: Sequence[SliceTranscript], *, language: str | None = None, words: bool = False) -> str:

@@ -8,10 +8,12 @@ edited. The recognizer never writes under the name of an edit.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import math
 import secrets
-from collections.abc import AsyncIterable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Protocol
 
 import structlog
@@ -133,7 +135,7 @@ class Edits:
         self._videos = videos
         self._slice_seconds = slice_seconds
         self._max_bytes = max_bytes
-        self._max_segments = max_segments
+        self.max_segments = max_segments
         self._concurrency = concurrency
         self._idle_seconds = idle_seconds
         self._running = 0
@@ -149,7 +151,7 @@ class Edits:
             raise self._too_large()
 
     async def put(self, video_id: str, blocks: AsyncIterable[bytes], form: str, revision: int | None = None) -> Video:
-        """Puts a transcript in place of the one there is; slices in which nothing changes stay as they are.
+        """Puts a body in place of the transcript there is; see `put_given`.
 
         Args:
             video_id: The video.
@@ -158,39 +160,67 @@ class Edits:
             revision: The transcript's revision the caller knows; None for whichever it is.
 
         Raises:
+            MediaTooLarge: It is over the size limit.
+            DeadlineExceeded: The bytes stopped coming.
+            EarmarkError: As of `put_given`.
+        """
+        _check_id(video_id)
+        with self._place():
+            body = await self._read(blocks)
+            read = partial(transcript_form.read, body, form, max_segments=self.max_segments)
+            return await self._put(video_id, read, revision)
+
+    async def put_given(
+        self, video_id: str, read: Callable[[], transcript_form.GivenTranscript], revision: int | None = None
+    ) -> Video:
+        """Puts a transcript in place of the one there is; slices in which nothing changes stay as they are.
+
+        Args:
+            video_id: The video.
+            read: Called in a thread, gives the transcript.
+            revision: The transcript's revision the caller knows; None for whichever it is.
+
+        Raises:
             VideoNotFound: There is no such video.
             InvalidArgument: Something in the transcript is wrong.
-            MediaTooLarge: It is over the size limit.
             TranscriptInTheMaking: The video is not all cut yet.
             TranscriptChanged: It was edited since that revision.
             Overloaded: Too many edits are under way.
-            DeadlineExceeded: The bytes stopped coming.
         """
         _check_id(video_id)
+        with self._place():
+            return await self._put(video_id, read, revision)
+
+    @contextlib.contextmanager
+    def _place(self) -> Iterator[None]:
         if self._running >= self._concurrency:
             raise Overloaded(f"{self._running} edits are under way; try again shortly", retry_after_seconds=1)
         self._running += 1
         try:
-            body = await self._read(blocks)
-            given = await self._reading.run(transcript_form.read, body, form, max_segments=self._max_segments)
-            for attempt in range(_ATTEMPTS):
-                video = await self._open(video_id, revision)
-                if not (video.slicing_done or video.status is VideoStatus.FAILED):
-                    raise TranscriptInTheMaking(
-                        f"{video_id} is still being cut, and more of it is to come; wait until "
-                        "progress.slicing_done is true",
-                        metadata={"status": video.status.value},
-                    )
-                present = await self._present(video)
-                plan = await self._reading.run(_planned, video, present, given, self._slice_seconds)
-                try:
-                    return await self._keep(video, plan)
-                except TranscriptChanged:
-                    if revision is not None or attempt == _ATTEMPTS - 1:
-                        raise
-            raise AssertionError("the last attempt returns or raises")
+            yield
         finally:
             self._running -= 1
+
+    async def _put(
+        self, video_id: str, read: Callable[[], transcript_form.GivenTranscript], revision: int | None
+    ) -> Video:
+        given = await self._reading.run(read)
+        for attempt in range(_ATTEMPTS):
+            video = await self._open(video_id, revision)
+            if not (video.slicing_done or video.status is VideoStatus.FAILED):
+                raise TranscriptInTheMaking(
+                    f"{video_id} is still being cut, and more of it is to come; wait until "
+                    "progress.slicing_done is true",
+                    metadata={"status": video.status.value},
+                )
+            present = await self._present(video)
+            plan = await self._reading.run(_planned, video, present, given, self._slice_seconds)
+            try:
+                return await self._keep(video, plan)
+            except TranscriptChanged:
+                if revision is not None or attempt == _ATTEMPTS - 1:
+                    raise
+        raise AssertionError("the last attempt returns or raises")
 
     async def change(
         self, video_id: str, segment: str, change: SegmentChange, revision: int | None = None
@@ -206,10 +236,12 @@ class Edits:
         Raises:
             VideoNotFound: There is no such video.
             NotFound: It has no such segment.
-            InvalidArgument: Something in the change is wrong.
+            InvalidArgument: Nothing is to change, or something in the change is wrong.
             TranscriptInTheMaking: The slice it is of has no transcript yet.
             TranscriptChanged: The transcript was edited since that revision.
         """
+        if change == SegmentChange():
+            raise InvalidArgument("nothing is to change; give text, start, end, speaker or suspect")
         _check_id(video_id)
         name, _, number = segment.partition(".")
         for attempt in range(_ATTEMPTS):

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from functools import partial
+from typing import Any, Protocol, TypeVar
 
 import orjson
 
@@ -21,6 +22,7 @@ from services.gateway.attributes import checked_collection, checked_tags, checke
 from services.gateway.captions import CaptionFormat
 from services.gateway.cursor import decode_position, encode_position, fingerprint
 
+T = TypeVar("T")
 UNCHANGED: Any = object()
 DEFAULT_LIMIT = 50
 MAX_LIMIT = 200
@@ -90,6 +92,16 @@ class Transcript:
     """Whether everything that was said is in it."""
     revision: int = 0
     """How often it was edited."""
+
+
+@dataclass(frozen=True, slots=True)
+class Spoken:
+    """What was said in a video, as far as it is transcribed."""
+
+    video: Video
+    transcripts: list[SliceTranscript]
+    complete: bool
+    """Whether everything that was said is in it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,6 +219,20 @@ class Library:
         if words and chosen is not CaptionFormat.VTT:
             raise InvalidArgument("words=true is for format=vtt; json has them anyway", field="words")
         all_of_it = suspect == "include" or (not suspect and chosen is CaptionFormat.JSON)
+        write = partial(_written, form=chosen, all_of_it=all_of_it, words=words)
+        return await self.spoken(video_id, write, original=original)
+
+    async def spoken(self, video_id: str, write: Callable[[Spoken], T], *, original: bool = False) -> T:
+        """Gives what `write`, called in a thread, makes of what was said.
+
+        Args:
+            video_id: The video.
+            write: Gives what is wanted.
+            original: Whether what was heard is wanted, before anybody edited it.
+
+        Raises:
+            VideoNotFound: There is no such video.
+        """
         looks = 0
         while True:
             looks += 1
@@ -219,10 +245,11 @@ class Library:
                 break
         found = [data for data in stored if data is not None]
         complete = video.slicing_done and len(found) == len(video.slices)
-        body = await self._reading.run(
-            _written, chosen, video, found, complete=complete, all_of_it=all_of_it, words=words
-        )
-        return Transcript(body, captions.MEDIA_TYPES[chosen], complete, video.transcript_revision)
+
+        def written() -> T:
+            return write(Spoken(video, [SliceTranscript.from_bytes(data) for data in found], complete))
+
+        return await self._reading.run(written)
 
     async def _stored(self, video: Video, parts: Sequence[Slice], original: bool) -> Sequence[bytes | None]:
         fetching = asyncio.Semaphore(_FETCHES)
@@ -289,10 +316,13 @@ def _position(text: str) -> tuple[dt.datetime, str] | None:
         raise InvalidArgument("the cursor is not one of ours; leave it out to begin again", field="cursor") from None
 
 
-def _written(
-    form: CaptionFormat, video: Video, stored: list[bytes], *, complete: bool, all_of_it: bool, words: bool
-) -> bytes:
-    transcripts = [SliceTranscript.from_bytes(data) for data in stored]
+def _written(spoken: Spoken, *, form: CaptionFormat, all_of_it: bool, words: bool) -> Transcript:
+    body = _body(spoken, form, all_of_it=all_of_it, words=words)
+    return Transcript(body, captions.MEDIA_TYPES[form], spoken.complete, spoken.video.transcript_revision)
+
+
+def _body(spoken: Spoken, form: CaptionFormat, *, all_of_it: bool, words: bool) -> bytes:
+    video, transcripts = spoken.video, spoken.transcripts
     if not all_of_it and form is not CaptionFormat.JSON:
         transcripts = [transcript.believed() for transcript in transcripts]
     language = video.metadata.language
@@ -302,7 +332,7 @@ def _written(
                 video.video_id,
                 transcripts,
                 language=language,
-                complete=complete,
+                complete=spoken.complete,
                 revision=video.transcript_revision,
                 suspect=all_of_it,
             )

@@ -8,8 +8,14 @@ from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from earmark.v1 import search_service_pb2 as search_pb
+from earmark.v1 import transcript_pb2 as transcript_pb
 from earmark.v1 import video_pb2 as video_pb
+from earmark.v1 import video_service_pb2 as video_service_pb
+from services.common.transcript import Segment
 from services.common.videos.model import SliceState, Video, VideoStatus
+from services.gateway import captions
+from services.gateway.captions import CaptionFormat
+from services.gateway.library import Spoken
 from services.gateway.ranking import LegScore
 from services.gateway.search import Hit, SearchAnswer, SearchMode
 from services.gateway.views import index_token
@@ -33,6 +39,21 @@ MODES = {
     search_pb.SEARCH_MODE_HYBRID: SearchMode.HYBRID.value,
     search_pb.SEARCH_MODE_SEMANTIC: SearchMode.SEMANTIC.value,
     search_pb.SEARCH_MODE_KEYWORD: SearchMode.KEYWORD.value,
+}
+TASKS = {
+    video_service_pb.SPEECH_TASK_UNSPECIFIED: "",
+    video_service_pb.SPEECH_TASK_TRANSCRIBE: "transcribe",
+    video_service_pb.SPEECH_TASK_TRANSLATE: "translate",
+}
+FORMATS = {
+    transcript_pb.CAPTION_FORMAT_VTT: CaptionFormat.VTT.value,
+    transcript_pb.CAPTION_FORMAT_SRT: CaptionFormat.SRT.value,
+    transcript_pb.CAPTION_FORMAT_TXT: CaptionFormat.TXT.value,
+}
+SUSPECT = {
+    transcript_pb.SUSPECT_SEGMENTS_UNSPECIFIED: "",
+    transcript_pb.SUSPECT_SEGMENTS_INCLUDE: "include",
+    transcript_pb.SUSPECT_SEGMENTS_EXCLUDE: "exclude",
 }
 
 
@@ -61,12 +82,14 @@ def video(shown: Video, *, slices: bool = True) -> video_pb.Video:
             asr_model=meta.asr_model or "",
             embedding_model=meta.embedding_model or "",
             speaker_count=meta.speaker_count or 0,
+            languages=meta.languages,
         ),
         warnings=[video_pb.VideoWarning(reason=warning.reason, message=warning.message) for warning in shown.warnings],
         revision=shown.revision,
         collection=shown.collection,
         tags=shown.tags,
         index_token=index_token(shown) or "",
+        transcript_revision=shown.transcript_revision,
     )
     if slices:
         message.progress.slices.extend(
@@ -99,6 +122,44 @@ def video(shown: Video, *, slices: bool = True) -> video_pb.Video:
             )
         )
     return message
+
+
+def transcript(spoken: Spoken, *, suspect: bool) -> transcript_pb.Transcript:
+    """Gives what was said; `suspect` is whether what likely nobody said is in it."""
+    return transcript_pb.Transcript(
+        video_id=spoken.video.video_id,
+        language=spoken.video.metadata.language or "",
+        complete=spoken.complete,
+        revision=spoken.video.transcript_revision,
+        segments=[segment(name, shown) for name, shown in captions.named(spoken.transcripts, suspect=suspect)],
+    )
+
+
+def segment(name: str, shown: Segment) -> transcript_pb.Segment:
+    """Gives a segment of a transcript."""
+    return transcript_pb.Segment(
+        segment_id=name,
+        start_offset=_duration(shown.start),
+        end_offset=_duration(shown.end),
+        text=shown.text,
+        speaker=shown.speaker,
+        language=shown.language,
+        words=[
+            transcript_pb.Word(
+                start_offset=_duration(word.start),
+                end_offset=_duration(word.end),
+                text=word.text,
+                probability=word.probability,
+            )
+            for word in shown.words
+        ],
+        suspect=shown.suspect,
+        confidence=shown.confidence,
+        speech_share=shown.speech_share,
+        average_log_probability=shown.average_log_probability,
+        no_speech_probability=shown.no_speech_probability,
+        compression_ratio=shown.compression_ratio,
+    )
 
 
 def search(answer: SearchAnswer) -> search_pb.SearchResponse:
@@ -156,6 +217,11 @@ def _hit(hit: Hit) -> search_pb.SearchHit:
 
 def _leg(score: LegScore | None) -> search_pb.LegScore | None:
     return search_pb.LegScore(score=score.score, rank=score.rank) if score else None
+
+
+def seconds(duration: Duration) -> float:
+    """Gives the seconds of a duration."""
+    return duration.seconds + duration.nanos / 1e9
 
 
 def _duration(seconds: float) -> Duration:

@@ -6,12 +6,10 @@ from __future__ import annotations
 
 import datetime as dt
 import functools
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
-from contextlib import contextmanager
-from typing import Any, TypeVar
+from collections.abc import AsyncIterator
+from typing import Any
 
 import grpc
-from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from earmark.v1 import search_service_pb2 as search_pb
@@ -20,55 +18,27 @@ from earmark.v1 import video_service_pb2 as pb
 from earmark.v1 import video_service_pb2_grpc as video_grpc
 from services.common.errors import InvalidArgument, Unavailable
 from services.common.rpc import budget
+from services.common.speech import SpeechOptions
+from services.common.videos.model import Video
 from services.gateway import import_form, messages
-from services.gateway.faults import known
+from services.gateway.attributes import checked_speech
 from services.gateway.filters import SearchFilter
 from services.gateway.import_form import Line, NewTranscript
 from services.gateway.imports import Imports
 from services.gateway.library import Library
+from services.gateway.rpc_errors import told, unary
 from services.gateway.search import Searcher, SearchQuery
 from services.gateway.uploads import Details, Uploads
 from services.gateway.watch import Watcher
 
-T = TypeVar("T")
 Context = grpc.aio.ServicerContext[Any, Any]
 
-# The domain names fields as the HTTP API does.
-_FIELDS = {
-    "q": "query",
-    "cursor": "page_token",
-    "video_id": "video_ids",
-    "status": "state",
-    "file": "data",
-    "url": "video.uri",
+_CREATE_FIELDS = {
+    "captions": "video.captions",
+    **{name: f"video.speech.{name}" for name in ("language", "prompt", "hotwords", "task")},
 }
 _SEARCH_FIELDS = {"collection": "collections", "speaker": "speakers", "tag": "tags", "min_token": "min_tokens"}
 _STATUS_OF = {state: status.value for status, state in messages.STATES.items()}
-
-
-@contextmanager
-def _told(fields: Mapping[str, str] = _FIELDS) -> Iterator[None]:
-    """Tells errors in the terms of the protocol."""
-    try:
-        yield
-    except Exception as error:
-        told = known(error)
-        if told is None:
-            raise
-        if told.field is not None and told.field in fields:
-            told.field = fields[told.field]
-        if told is error:
-            raise
-        raise told from error
-
-
-def _unary(call: Callable[..., Awaitable[T]]) -> Callable[..., Awaitable[T]]:
-    @functools.wraps(call)
-    async def wrapped(self: object, request: Any, context: Context) -> T:
-        with _told():
-            return await call(self, request, context)
-
-    return wrapped
 
 
 class VideoServicer(video_grpc.VideoServiceServicer):
@@ -80,7 +50,7 @@ class VideoServicer(video_grpc.VideoServiceServicer):
         self._imports = imports
         self._watcher = watcher
 
-    @_unary
+    @unary
     async def CreateVideo(
         self, request_iterator: AsyncIterator[pb.CreateVideoRequest], context: Context
     ) -> pb.CreateVideoResponse:
@@ -89,30 +59,38 @@ class VideoServicer(video_grpc.VideoServiceServicer):
         if first is None or first.WhichOneof("part") != "video":
             raise InvalidArgument("the first message must say what the video is", field="video")
         new = first.video
-        if new.uri:
-            if await anext(aiter(request_iterator), None) is not None:
-                raise InvalidArgument("data follows although a URI is given; give one of them", field="data")
-            created = await self._uploads.from_url(
-                new.uri, title=new.title, collection=new.collection, tags=list(new.tags)
-            )
-            return pb.CreateVideoResponse(video=messages.video(created))
+        with told(_CREATE_FIELDS):
+            create = self._from_uri if new.uri else self._from_data
+            return pb.CreateVideoResponse(video=messages.video(await create(new, request_iterator)))
+
+    async def _from_uri(self, new: pb.NewVideo, requests: AsyncIterator[pb.CreateVideoRequest]) -> Video:
+        if new.captions:
+            raise InvalidArgument("captions go with data; put them as a transcript of the video", field="captions")
+        if await anext(aiter(requests), None) is not None:
+            raise InvalidArgument("data follows although a URI is given; give one of them", field="data")
+        return await self._uploads.from_url(
+            new.uri, title=new.title, collection=new.collection, tags=list(new.tags), speech=_speech(new.speech)
+        )
+
+    async def _from_data(self, new: pb.NewVideo, requests: AsyncIterator[pb.CreateVideoRequest]) -> Video:
         details = Details(
             title=new.title,
             filename=new.filename,
             content_type=new.content_type,
             collection=new.collection,
             tags=list(new.tags),
+            speech=_speech(new.speech),
+            captions=new.captions,
         )
         details.check()
-        video = await self._uploads.from_stream(_data(request_iterator), lambda: details)
-        return pb.CreateVideoResponse(video=messages.video(video))
+        return await self._uploads.from_stream(_data(requests), lambda: details)
 
-    @_unary
+    @unary
     async def GetVideo(self, request: pb.GetVideoRequest, context: Context) -> pb.GetVideoResponse:
         """Gives one video."""
         return pb.GetVideoResponse(video=messages.video(await self._library.get(request.video_id)))
 
-    @_unary
+    @unary
     async def ListVideos(self, request: pb.ListVideosRequest, context: Context) -> pb.ListVideosResponse:
         """Lists videos, newest first."""
         if request.state and request.state not in _STATUS_OF:
@@ -123,13 +101,13 @@ class VideoServicer(video_grpc.VideoServiceServicer):
         videos = [messages.video(video, slices=False) for video in page.videos]
         return pb.ListVideosResponse(videos=videos, next_page_token=page.next_cursor)
 
-    @_unary
+    @unary
     async def ImportVideo(self, request: pb.ImportVideoRequest, context: Context) -> pb.ImportVideoResponse:
         """Creates a video of a transcript."""
         imported = await self._imports.create(functools.partial(_transcript, request, self._imports.max_segments))
         return pb.ImportVideoResponse(video=messages.video(imported.video), already_there=imported.already_there)
 
-    @_unary
+    @unary
     async def UpdateVideo(self, request: pb.UpdateVideoRequest, context: Context) -> pb.UpdateVideoResponse:
         """Changes title, collection or tags."""
         named = [name for name in ("title", "collection") if request.HasField(name)]
@@ -138,19 +116,19 @@ class VideoServicer(video_grpc.VideoServiceServicer):
             fields["tags"] = list(request.tags.tags)
         return pb.UpdateVideoResponse(video=messages.video(await self._library.describe(request.video_id, **fields)))
 
-    @_unary
+    @unary
     async def DeleteVideo(self, request: pb.DeleteVideoRequest, context: Context) -> pb.DeleteVideoResponse:
         """Deletes a video with all that was derived from it."""
         return pb.DeleteVideoResponse(video=messages.video(await self._library.delete(request.video_id)))
 
-    @_unary
+    @unary
     async def RetryVideo(self, request: pb.RetryVideoRequest, context: Context) -> pb.RetryVideoResponse:
         """Does again what failed of a failed video."""
         return pb.RetryVideoResponse(video=messages.video(await self._library.retry(request.video_id)))
 
     async def WatchVideo(self, request: pb.WatchVideoRequest, context: Context) -> AsyncIterator[pb.WatchVideoResponse]:
         """Sends the video now and after every change."""
-        with _told():
+        with told():
             async for video in self._watcher.watch(request.video_id):
                 if video is not None:
                     yield pb.WatchVideoResponse(video=messages.video(video))
@@ -166,12 +144,12 @@ class SearchServicer(search_grpc.SearchServiceServicer):
         self._query_max_chars = query_max_chars
         self._deadline_seconds = deadline_seconds
 
-    @_unary
+    @unary
     async def Search(self, request: search_pb.SearchRequest, context: Context) -> search_pb.SearchResponse:
         """Searches all speech."""
         if request.mode not in messages.MODES:
             raise InvalidArgument(f"there is no mode {request.mode}", field="mode")
-        with _told(_SEARCH_FIELDS):
+        with told(_SEARCH_FIELDS):
             query = SearchQuery.of(
                 request.query,
                 max_chars=self._query_max_chars,
@@ -196,8 +174,8 @@ def _filter(request: search_pb.SearchRequest) -> SearchFilter:
         uploaded_before=_date(request.uploaded_before, "uploaded_before")
         if request.HasField("uploaded_before")
         else None,
-        min_duration=_seconds(request.min_duration) if request.HasField("min_duration") else None,
-        max_duration=_seconds(request.max_duration) if request.HasField("max_duration") else None,
+        min_duration=messages.seconds(request.min_duration) if request.HasField("min_duration") else None,
+        max_duration=messages.seconds(request.max_duration) if request.HasField("max_duration") else None,
     )
 
 
@@ -210,8 +188,19 @@ def _date(stamp: Timestamp, field: str) -> dt.datetime:
         ) from None
 
 
+def _speech(given: pb.SpeechOptions) -> SpeechOptions:
+    if given.task not in messages.TASKS:
+        raise InvalidArgument(f"there is no task {given.task}", field="task")
+    return checked_speech(
+        language=given.language, prompt=given.prompt, hotwords=given.hotwords, task=messages.TASKS[given.task]
+    )
+
+
 def _transcript(request: pb.ImportVideoRequest, max_segments: int) -> NewTranscript:
     new = request.video
+    if new.HasField("speech") or new.captions:
+        field = "video.captions" if new.captions else "video.speech"
+        raise InvalidArgument("nothing is heard in an import; its transcript is `segments`", field=field)
     return import_form.checked(
         (_line(segment) for segment in request.segments),
         max_segments=max_segments,
@@ -219,7 +208,7 @@ def _transcript(request: pb.ImportVideoRequest, max_segments: int) -> NewTranscr
         url=new.uri,
         filename=new.filename,
         language=request.language,
-        duration=_seconds(request.duration) if request.HasField("duration") else None,
+        duration=messages.seconds(request.duration) if request.HasField("duration") else None,
         collection=new.collection,
         tags=list(new.tags),
         external_id=request.external_id,
@@ -227,11 +216,7 @@ def _transcript(request: pb.ImportVideoRequest, max_segments: int) -> NewTranscr
 
 
 def _line(segment: pb.TranscriptSegment) -> Line:
-    return _seconds(segment.start_offset), _seconds(segment.end_offset), segment.text, segment.speaker
-
-
-def _seconds(duration: Duration) -> float:
-    return duration.seconds + duration.nanos / 1e9
+    return messages.seconds(segment.start_offset), messages.seconds(segment.end_offset), segment.text, segment.speaker
 
 
 async def _data(requests: AsyncIterator[pb.CreateVideoRequest]) -> AsyncIterator[bytes]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -91,9 +91,23 @@ def _read_json(body: bytes | bytearray, max_segments: int) -> GivenTranscript:
         )
     if unknown := fields.keys() - _FIELDS:
         raise InvalidArgument(f"there is no field {min(unknown)[:64]!r}; there are segments and language", field="body")
+    return from_rows(fields["segments"], fields.get("language"), max_segments=max_segments)
+
+
+def from_rows(rows: Iterable[Any], language: Any, *, max_segments: int) -> GivenTranscript:
+    """Checks the segments of a transcript.
+
+    Args:
+        rows: A dictionary for each, such as the JSON has.
+        language: Language spoken.
+        max_segments: How many segments there may be.
+
+    Raises:
+        InvalidArgument: Something is wrong; the message says which segment, counted from 0.
+    """
     lines: list[Line] = []
     more: dict[Line, Segment] = {}
-    for index, row in enumerate(fields["segments"]):
+    for index, row in enumerate(rows):
         if index > max_segments:
             break  # told below
         name = f"segments[{index}]"
@@ -117,7 +131,7 @@ def _read_json(body: bytes | bytearray, max_segments: int) -> GivenTranscript:
             more[_key(line[0], line[1], line[2])] = segment
     segments = checked_segments(lines, max_segments)
     return GivenTranscript(
-        [_with(segment, more) for segment in segments], checked_language(_string(fields.get("language"), "language"))
+        [_with(segment, more) for segment in segments], checked_language(_string(language, "language"))
     )
 
 

@@ -27,6 +27,7 @@ from services.gateway.imports import ASR_MODEL, written
 from services.gateway.tidying import tidying
 
 MAX_FILENAME_CHARS = 255
+MAX_CAPTIONS_BYTES = 8 * 2**20
 BLOCK_BYTES = 1024 * 1024
 """Size of the blocks that are hashed and written: large enough that switching threads costs nothing."""
 _READ_AHEAD_BLOCKS = 4
@@ -99,6 +100,7 @@ class Details:
         checked_title(self.title)
         checked_collection(self.collection)
         checked_tags(self.tags)
+        check_captions_size(len(self.captions))
 
 
 class Uploads:
@@ -203,9 +205,14 @@ class Uploads:
             raise
 
     async def _with_captions(self, video_id: str, title: str, source: Source, given: Details) -> Video:
-        read = await self._hashing.run(
-            transcript_form.read, given.captions, form_of(given.captions), max_segments=self._max_segments
-        )
+        try:
+            read = await self._hashing.run(
+                transcript_form.read, given.captions, form_of(given.captions), max_segments=self._max_segments
+            )
+        except InvalidArgument as error:
+            if error.field in {"body", "language"}:  # of the captions, not of the upload
+                error.field = "captions"
+            raise
         duration = max(segment.end for segment in read.segments)
         language = read.language or (given.speech.language if given.speech else "")
         slices, objects = await self._hashing.run(
@@ -317,6 +324,15 @@ class Uploads:
             f"the file is over the limit of {self._max_bytes} bytes; upload a smaller one, or a part of it",
             field="file",
             metadata={"max_bytes": str(self._max_bytes)},
+        )
+
+
+def check_captions_size(size: int) -> None:
+    """Refuses captions of over 8 MiB; `size` is in bytes. Raises InvalidArgument."""
+    if size > MAX_CAPTIONS_BYTES:
+        raise InvalidArgument(
+            f"captions are over {MAX_CAPTIONS_BYTES} bytes; put them as a transcript behind the upload",
+            field="captions",
         )
 
 

@@ -209,6 +209,6 @@ async def test_a_search_answers_as_over_http(mesh: Gateway) -> None:
 
 async def test_health_serves(mesh: Gateway) -> None:
     stub = health_pb2_grpc.HealthStub(mesh.channel)
-    for service in ("", "earmark.v1.VideoService", "earmark.v1.SearchService"):
+    for service in ("", *(f"earmark.v1.{name}Service" for name in ("Video", "Search", "Transcript"))):
         response = await stub.Check(health_pb2.HealthCheckRequest(service=service))
         assert response.status == health_pb2.HealthCheckResponse.SERVING

@@ -11,11 +11,10 @@ from streaming_form_data.targets import BaseTarget
 
 from services.common.errors import InvalidArgument
 from services.gateway.attributes import checked_collection, checked_speech, checked_tags, checked_title
-from services.gateway.uploads import Details
+from services.gateway.uploads import Details, check_captions_size
 
 MAX_FIELD_BYTES = 16 * 1024
 """Of all parts of one name together."""
-MAX_CAPTIONS_BYTES = 8 * 2**20
 
 
 class _File(BaseTarget):  # type: ignore[misc]  # the library has no types
@@ -49,11 +48,7 @@ class _Captions(BaseTarget):  # type: ignore[misc]  # the library has no types
         self.data.clear()
 
     def on_data_received(self, chunk: bytes) -> None:
-        if len(self.data) + len(chunk) > MAX_CAPTIONS_BYTES:
-            raise InvalidArgument(
-                f"captions are over {MAX_CAPTIONS_BYTES} bytes; put them as a transcript behind the upload",
-                field="captions",
-            )
+        check_captions_size(len(self.data) + len(chunk))
         self.data += chunk
 
 

@@ -115,10 +115,8 @@ def router(*, library: Library, edits: Edits) -> APIRouter:
         video_id: str, segment: str, change: models.SegmentChange, if_match: IfMatch = ""
     ) -> Response:
         """Changes text, times, speaker or suspicion of one segment; what is not named stays."""
-        given = change.model_dump(include=change.model_fields_set)
-        if not given:
-            raise InvalidArgument("nothing is to change; give text, start, end, speaker or suspect")
-        video, edited = await edits.change(video_id, segment, SegmentChange(**given), _revision(if_match))
+        given = SegmentChange(**change.model_dump(include=change.model_fields_set))
+        video, edited = await edits.change(video_id, segment, given, _revision(if_match))
         shown = {"video_id": video_id, "revision": video.transcript_revision, "status": video.status.value}
         body = {**shown, "segment": views.segment(segment, edited)}
         return json(body, 200, {"ETag": f'"{video.transcript_revision}"'})

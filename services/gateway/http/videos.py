@@ -13,11 +13,11 @@ from services.common.videos.model import Video
 from services.gateway import views
 from services.gateway.attributes import checked_speech
 from services.gateway.http import models
-from services.gateway.http.multipart import MAX_CAPTIONS_BYTES, UploadForm
+from services.gateway.http.multipart import UploadForm
 from services.gateway.http.respond import NO_STORE, json
 from services.gateway.library import Library
 from services.gateway.time_left import TimeLeft
-from services.gateway.uploads import Uploads
+from services.gateway.uploads import MAX_CAPTIONS_BYTES, Uploads
 from services.gateway.watch import Watcher
 
 # Boundaries, part heads and captions, beyond the file itself.
