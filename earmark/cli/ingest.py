@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
+from enum import StrEnum
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -14,7 +16,14 @@ from earmark.cli import common
 from earmark.cli.ingest_views import LineView, LiveView
 from earmark.cli.ingesting import Outcome, ingest_all
 from earmark.cli.media import NoSuchSource, Source, sources
-from earmark.client import AsyncClient
+from earmark.client import AsyncClient, SpeechOptions
+
+
+class Task(StrEnum):
+    """What a recognizer makes of speech."""
+
+    TRANSCRIBE = "transcribe"
+    TRANSLATE = "translate"
 
 
 def ingest(  # noqa: PLR0917  (typer reads options off the parameters)
@@ -22,6 +31,20 @@ def ingest(  # noqa: PLR0917  (typer reads options off the parameters)
     title: Annotated[str, typer.Option(help="Title of the video, when there is just one.")] = "",
     collection: Annotated[str, typer.Option(help="The collection they belong to.")] = "",
     tag: Annotated[list[str] | None, typer.Option(help="A tag for all of them; may be given often.")] = None,
+    language: Annotated[str, typer.Option(help="Language spoken, as en or de; detected when not given.")] = "",
+    prompt: Annotated[
+        str, typer.Option(help="Text as it might stand before the speech: names and spelling in it are kept to.")
+    ] = "",
+    hotwords: Annotated[str, typer.Option(help="Words to be expected, such as names and products.")] = "",
+    task: Annotated[Task, typer.Option(help="translate gives the text in English.")] = Task.TRANSCRIBE,
+    captions: Annotated[
+        Path | None,
+        typer.Option(
+            help="Its transcript, a .vtt, .srt or .json file: then nothing is heard. For just one file.",
+            exists=True,
+            dir_okay=False,
+        ),
+    ] = None,
     wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Wait until the videos are searchable.")] = True,
     url: common.Url = None,
     data_dir: common.Data = None,
@@ -36,9 +59,20 @@ def ingest(  # noqa: PLR0917  (typer reads options off the parameters)
         common.fail(str(error), code=2)
     if title and len(wanted) > 1:
         common.fail(f"--title is for one video; these are {len(wanted)}.", code=2)
-    if title:
-        wanted = [replace(wanted[0], title=title)]
-    wanted = [replace(source, collection=collection, tags=tuple(tag or ())) for source in wanted]
+    if captions and (len(wanted) > 1 or wanted[0].path is None):
+        common.fail("--captions is for one file; put the transcripts of others with `earmark transcript put`.", code=2)
+    speech = SpeechOptions(language=language, prompt=prompt, hotwords=hotwords, task=task.value)
+    wanted = [
+        replace(
+            source,
+            title=title,
+            collection=collection,
+            tags=tuple(tag or ()),
+            speech=speech,
+            captions=captions.read_bytes() if captions else b"",
+        )
+        for source in wanted
+    ]
     outcomes = ingest_with_view(common.gateway_url(url, data_dir), wanted, wait=wait)
     bad = [outcome for outcome in outcomes if not outcome.well]
     for outcome in outcomes:

@@ -91,11 +91,13 @@ async def _ingest(client: AsyncClient, source: Source, view: View, *, wait: bool
                 title=source.title,
                 collection=source.collection,
                 tags=source.tags,
+                captions=source.captions,
                 progress=lambda sent, total: view.uploading(source, sent, total),
+                **source.speech,
             )
         else:
             video = await client.create_from_url(
-                source.url, title=source.title, collection=source.collection, tags=source.tags
+                source.url, title=source.title, collection=source.collection, tags=source.tags, **source.speech
             )
     except ConnectionFailed:
         raise

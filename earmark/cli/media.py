@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+
+from earmark.client import SpeechOptions
 
 # What a folder is searched for; a file that is named is sent whatever it is called, and the mesh decides.
 _VIDEO = "3gp asf avi flv m2ts m4v mkv mov mp4 mpeg mpg mts mxf ogv ts vob webm wmv"
@@ -22,6 +24,9 @@ class Source:
     title: str = ""
     collection: str = ""
     tags: tuple[str, ...] = ()
+    speech: SpeechOptions = field(default_factory=SpeechOptions, hash=False)
+    captions: bytes = b""
+    """A transcript there is already, as WebVTT, SubRip or JSON; a file's only."""
 
 
 class NoSuchSource(Exception):

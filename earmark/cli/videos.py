@@ -17,6 +17,14 @@ from rich.text import Text
 from earmark.cli import common
 from earmark.cli.format import clock, size, state
 from earmark.client import Client, NotFound, Video, VideoStatus
+from earmark.client.calls import SuspectSegments
+
+
+class Suspect(StrEnum):
+    """What becomes of what likely nobody said."""
+
+    INCLUDE = "include"
+    EXCLUDE = "exclude"
 
 
 class Format(StrEnum):
@@ -96,17 +104,23 @@ def transcript(  # noqa: PLR0917  (typer reads options off the parameters)
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Write it to this file.")] = None,
     words: Annotated[bool, typer.Option("--words", help="With vtt: the time of each word too.")] = False,
     original: Annotated[bool, typer.Option("--original", help="What was heard, before anybody edited it.")] = False,
+    suspect: Annotated[
+        Suspect | None,
+        typer.Option(help="What likely nobody said. [default: in json, with the reason, and in nothing else]"),
+    ] = None,
     url: common.Url = None,
     data_dir: common.Data = None,
 ) -> None:
     """Prints what was said."""
+    shown: SuspectSegments | None = suspect.value if suspect else None
     with common.connected(url, data_dir) as client:
         if form is Format.JSON:
             import json
 
-            text = json.dumps(client.transcript(video_id, original=original).raw, indent=2, ensure_ascii=False)
+            found = client.transcript(video_id, original=original, suspect=shown)
+            text = json.dumps(found.raw, indent=2, ensure_ascii=False)
         else:
-            text = client.captions(video_id, form.value, words=words, original=original)  # type: ignore[arg-type]
+            text = client.captions(video_id, form.value, words=words, original=original, suspect=shown)  # type: ignore[arg-type]
     text = text.rstrip("\n") + "\n"
     if output:
         output.write_text(text)

@@ -13,7 +13,7 @@
 """
 
 from earmark.client.aio import AsyncClient
-from earmark.client.calls import SearchFilters
+from earmark.client.calls import SearchFilters, SegmentChanges, SpeechOptions
 from earmark.client.errors import (
     ApiError,
     Conflict,
@@ -84,8 +84,10 @@ __all__ = [
     "SearchFilters",
     "SearchResult",
     "Segment",
+    "SegmentChanges",
     "Slice",
     "Source",
+    "SpeechOptions",
     "Timeout",
     "Timing",
     "Transcript",

@@ -60,10 +60,12 @@ class AsyncClient:
         filename: str = "",
         collection: str = "",
         tags: Iterable[str] = (),
+        captions: str | bytes = b"",
         progress: Progress | None = None,
+        **speech: Unpack[calls.SpeechOptions],
     ) -> Video:
         """Uploads a video or audio file, streamed; see `Client.upload`."""
-        fields = calls.upload_fields(title=title, collection=collection, tags=tags)
+        fields = calls.upload_fields(title=title, collection=collection, tags=tags, captions=captions, speech=speech)
         if isinstance(file, str | os.PathLike):
             body = FileUpload.open(file, fields=fields, progress=progress)
         else:
@@ -77,10 +79,18 @@ class AsyncClient:
         return calls.upload_answer(response, self.base_url)
 
     async def create_from_url(
-        self, url: str, *, title: str = "", collection: str = "", tags: Iterable[str] = ()
+        self,
+        url: str,
+        *,
+        title: str = "",
+        collection: str = "",
+        tags: Iterable[str] = (),
+        **speech: Unpack[calls.SpeechOptions],
     ) -> Video:
-        """Has the gateway fetch a video from an http(s) or s3 URL."""
-        return await self._send(calls.create_from_url(url, title, collection, tags))
+        """Has the gateway fetch a video from an http(s) or s3 URL; `speech` as for `upload`."""
+        return await self._send(
+            calls.create_from_url(url, title=title, collection=collection, tags=tags, speech=speech)
+        )
 
     async def import_transcript(
         self,
@@ -181,9 +191,11 @@ class AsyncClient:
         """Does again what failed of a video, and only that."""
         return await self._send(calls.retry(video_id))
 
-    async def transcript(self, video_id: str, *, original: bool = False) -> Transcript:
-        """What was said, with times of segments and words; `original` is what was heard, before anybody edited it."""
-        return await self._send(calls.transcript(video_id, original=original))
+    async def transcript(
+        self, video_id: str, *, original: bool = False, suspect: calls.SuspectSegments | None = None
+    ) -> Transcript:
+        """What was said, with times of segments and words; see `Client.transcript`."""
+        return await self._send(calls.transcript(video_id, original=original, suspect=suspect))
 
     async def captions(
         self,
@@ -192,9 +204,12 @@ class AsyncClient:
         *,
         words: bool = False,
         original: bool = False,
+        suspect: calls.SuspectSegments | None = None,
     ) -> str:
-        """The transcript as WebVTT (with the time of each word, if `words`), SubRip or plain text."""
-        return await self._send(calls.captions(video_id, caption_format, words=words, original=original))
+        """The transcript as captions, or as text; see `Client.captions`."""
+        return await self._send(
+            calls.captions(video_id, caption_format, words=words, original=original, suspect=suspect)
+        )
 
     async def put_transcript(
         self,
@@ -204,18 +219,7 @@ class AsyncClient:
         *,
         revision: int | None = None,
     ) -> Video:
-        """Puts a transcript in place of the one there is; only what changes is made searchable again.
-
-        Args:
-            video_id: the video.
-            content: WebVTT, SubRip or JSON as `transcript` gives it.
-            form: which of them.
-            revision: `Transcript.revision` it was made of; when somebody has edited it since, it is refused.
-
-        Raises:
-            InvalidRequest: something in it is wrong.
-            Conflict: it was edited since, or the video is not all cut yet.
-        """
+        """Puts a transcript in place of the one there is; see `Client.put_transcript`."""
         return await self._send(calls.put_transcript(video_id, content, form, revision=revision))
 
     async def edit_segment(
@@ -223,26 +227,10 @@ class AsyncClient:
         video_id: str,
         segment_id: str,
         *,
-        text: str | None = None,
-        start: float | None = None,
-        end: float | None = None,
-        speaker: str | None = None,
-        suspect: bool | None = None,
         revision: int | None = None,
+        **changes: Unpack[calls.SegmentChanges],
     ) -> EditedSegment:
-        """Corrects a segment of a transcript.
-
-        Args:
-            video_id: the video.
-            segment_id: `Segment.segment_id`.
-            text: what is said.
-            start: seconds.
-            end: seconds.
-            speaker: who says it; empty for unknown.
-            suspect: whether nobody says it; then it is left out of captions and search.
-            revision: `Transcript.revision` the change is made of; when somebody has edited it since, it is refused.
-        """
-        changes = {"text": text, "start": start, "end": end, "speaker": speaker, "suspect": suspect}
+        """Corrects a segment of a transcript; see `Client.edit_segment`."""
         return await self._send(calls.edit_segment(video_id, segment_id, changes, revision=revision))
 
     async def search(

@@ -24,6 +24,8 @@ from earmark.client.results import (
 )
 
 T = TypeVar("T")
+Task = Literal["transcribe", "translate"]
+SuspectSegments = Literal["include", "exclude"]
 SearchMode = Literal["hybrid", "semantic", "keyword"]
 CaptionFormat = Literal["vtt", "srt", "txt"]
 TranscriptFormat = Literal["vtt", "srt", "json"]
@@ -75,14 +77,35 @@ def upload_answer(response: httpx.Response, base_url: str) -> Video:
 UPLOAD_PATH = "/videos/upload"
 
 
-def upload_fields(*, title: str, collection: str, tags: Iterable[str]) -> list[tuple[str, str]]:
-    """The texts of an upload's form."""
-    return [("title", title), ("collection", collection), *(("tag", tag) for tag in tags)]
+class SpeechOptions(TypedDict, total=False):
+    """What is known of the speech in a video; what is left out is left to the recognizer.
+
+    Attributes:
+        language: The language spoken (ISO 639-1); detected otherwise.
+        prompt: Text as it might stand before the speech, at most 600 characters: names and spelling in it are kept to.
+        hotwords: Words to be expected, such as names and products; at most 600 characters.
+        task: `translate` to have the text in English, whatever is spoken; otherwise `transcribe`.
+    """
+
+    language: str
+    prompt: str
+    hotwords: str
+    task: Task
 
 
-def create_from_url(url: str, title: str, collection: str, tags: Iterable[str]) -> Call[Video]:
+def upload_fields(
+    *, title: str, collection: str, tags: Iterable[str], captions: str | bytes, speech: SpeechOptions
+) -> list[tuple[str, str | bytes]]:
+    """The parts of an upload's form that go before the file."""
+    fields: list[tuple[str, str | bytes]] = [("title", title), ("collection", collection)]
+    return [*fields, *(("tag", tag) for tag in tags), *_speech(speech).items(), ("captions", captions)]
+
+
+def create_from_url(
+    url: str, *, title: str, collection: str, tags: Iterable[str], speech: SpeechOptions
+) -> Call[Video]:
     """POST /videos."""
-    given = {"url": url, "title": title, "collection": collection, "tags": list(tags)}
+    given = {"url": url, "title": title, "collection": collection, "tags": list(tags), **_speech(speech)}
     return Call("POST", "/videos", _video, body={name: value for name, value in given.items() if value})
 
 
@@ -165,21 +188,17 @@ def retry(video_id: str) -> Call[Video]:
     return Call("POST", _path(video_id) + "/retry", _video)
 
 
-def transcript(video_id: str, *, original: bool) -> Call[Transcript]:
+def transcript(video_id: str, *, original: bool, suspect: SuspectSegments | None) -> Call[Transcript]:
     """GET /videos/{id}/transcript as JSON."""
-    return Call(
-        "GET",
-        _path(video_id) + "/transcript",
-        lambda response, _: Transcript.parse(response.json()),
-        {"format": "json", **({"original": "true"} if original else {})},
-    )
+    params = _transcript_params("json", original=original, suspect=suspect)
+    return Call("GET", _path(video_id) + "/transcript", lambda response, _: Transcript.parse(response.json()), params)
 
 
-def captions(video_id: str, caption_format: CaptionFormat, *, words: bool, original: bool) -> Call[str]:
+def captions(
+    video_id: str, caption_format: CaptionFormat, *, words: bool, original: bool, suspect: SuspectSegments | None
+) -> Call[str]:
     """GET /videos/{id}/transcript as text."""
-    params = {"format": caption_format, **({"words": "true"} if words else {})}
-    if original:
-        params["original"] = "true"
+    params = _transcript_params(caption_format, words=words, original=original, suspect=suspect)
     return Call("GET", _path(video_id) + "/transcript", lambda response, _: response.text, params)
 
 
@@ -190,8 +209,26 @@ def put_transcript(video_id: str, content: str | bytes, form: TranscriptFormat, 
     return Call("PUT", _path(video_id) + "/transcript", _video, content=data, headers=headers)
 
 
+class SegmentChanges(TypedDict, total=False):
+    """What is to change of a segment; what is left out, or None, stays.
+
+    Attributes:
+        text: What is said; not empty.
+        start: Seconds; not over its neighbours.
+        end: Seconds.
+        speaker: Who says it; empty for unknown.
+        suspect: Whether nobody says it; then it is left out of captions and search.
+    """
+
+    text: str | None
+    start: float | None
+    end: float | None
+    speaker: str | None
+    suspect: bool | None
+
+
 def edit_segment(
-    video_id: str, segment_id: str, changes: Mapping[str, Any], *, revision: int | None
+    video_id: str, segment_id: str, changes: SegmentChanges, *, revision: int | None
 ) -> Call[EditedSegment]:
     """PATCH /videos/{id}/transcript/segments/{segment}."""
     return Call(
@@ -201,6 +238,24 @@ def edit_segment(
         body={name: value for name, value in changes.items() if value is not None},
         headers=_if_match(revision),
     )
+
+
+def _speech(options: SpeechOptions) -> dict[str, str]:
+    if unknown := options.keys() - SpeechOptions.__annotations__.keys():
+        raise TypeError(f"there is no option {min(unknown)!r}")
+    return {name: str(value) for name, value in options.items() if value}
+
+
+def _transcript_params(
+    form: str, *, original: bool, suspect: SuspectSegments | None, words: bool = False
+) -> dict[str, str]:
+    params = {
+        "format": form,
+        "words": "true" if words else "",
+        "original": "true" if original else "",
+        "suspect": suspect or "",
+    }
+    return {name: value for name, value in params.items() if value}
 
 
 def _if_match(revision: int | None) -> dict[str, str]:

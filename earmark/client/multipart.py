@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from pathlib import Path
 from typing import IO, Self
 
-Fields = Iterable[tuple[str, str]]
+Fields = Iterable[tuple[str, str | bytes]]
 Progress = Callable[[int, int], None]
 """Called with (bytes of the file sent, bytes in all), first with 0 and last with all."""
 
@@ -24,7 +24,7 @@ class FileUpload:
     Args:
         file: readable in binary and seekable; sent from its present position.
         filename: name to give the gateway.
-        fields: names and texts that go before the file; empty texts are left out.
+        fields: names and texts (or their bytes, as they are) that go before the file; empty ones are left out.
         progress: told after each block.
     """
 
@@ -40,7 +40,9 @@ class FileUpload:
         content_type = mimetypes.guess_type(filename)[0] or "application/octet-stream"
         # The texts go first: a gateway that streams refuses a wrong one before the first byte of the file.
         self._head = b"".join(
-            self._part(f'form-data; name="{name}"') + text.encode() + b"\r\n" for name, text in fields if text
+            self._part(f'form-data; name="{name}"') + (text.encode() if isinstance(text, str) else text) + b"\r\n"
+            for name, text in fields
+            if text
         )
         self._head += self._part(f'form-data; name="file"; filename="{_quoted(filename)}"', content_type)
         self._tail = f"\r\n--{self._boundary}--\r\n".encode()

@@ -40,6 +40,8 @@ class VideoMetadata:
     asr_model: str | None
     embedding_model: str | None
     speaker_count: int | None
+    languages: tuple[str, ...] = ()
+    """All that are spoken, the one spoken longest first."""
 
     @classmethod
     def parse(cls, data: Json) -> Self:
@@ -51,6 +53,7 @@ class VideoMetadata:
             asr_model=data.get("asr_model") or None,
             embedding_model=data.get("embedding_model") or None,
             speaker_count=data.get("speaker_count"),
+            languages=tuple(data.get("languages") or ()),
         )
 
 
@@ -144,6 +147,8 @@ class Video:
     collection: str = ""
     tags: tuple[str, ...] = ()
     index_token: str | None = None
+    transcript_revision: int = 0
+    """How often its transcript was edited."""
 
     @classmethod
     def parse(cls, data: Json, base_url: str = "") -> Self:
@@ -165,6 +170,7 @@ class Video:
             collection=data.get("collection") or "",
             tags=tuple(data.get("tags") or ()),
             index_token=data.get("index_token") or None,
+            transcript_revision=data.get("transcript_revision") or 0,
         )
 
     @property

@@ -64,7 +64,9 @@ class Client:
         filename: str = "",
         collection: str = "",
         tags: Iterable[str] = (),
+        captions: str | bytes = b"",
         progress: Progress | None = None,
+        **speech: Unpack[calls.SpeechOptions],
     ) -> Video:
         """Uploads a video or audio file, streamed.
 
@@ -74,16 +76,18 @@ class Client:
             filename: name to give a file object.
             collection: the collection it belongs to.
             tags: its tags.
+            captions: a transcript there is already, as the text of WebVTT, SubRip or JSON; then nothing is heard.
             progress: called with (bytes sent, bytes in all).
+            **speech: what is known of the speech in it; see `SpeechOptions`.
 
         Returns:
             The video, which from now on is processed: `watch` it.
 
         Raises:
-            InvalidRequest: the file is empty, too large or not media.
+            InvalidRequest: the file is empty or too large, or what is said of it is wrong.
             OSError: the file cannot be read.
         """
-        fields = calls.upload_fields(title=title, collection=collection, tags=tags)
+        fields = calls.upload_fields(title=title, collection=collection, tags=tags, captions=captions, speech=speech)
         if isinstance(file, str | os.PathLike):
             body = FileUpload.open(file, fields=fields, progress=progress)
         else:
@@ -96,9 +100,17 @@ class Client:
             body.close()
         return calls.upload_answer(response, self.base_url)
 
-    def create_from_url(self, url: str, *, title: str = "", collection: str = "", tags: Iterable[str] = ()) -> Video:
-        """Has the gateway fetch a video from an http(s) or s3 URL."""
-        return self._send(calls.create_from_url(url, title, collection, tags))
+    def create_from_url(
+        self,
+        url: str,
+        *,
+        title: str = "",
+        collection: str = "",
+        tags: Iterable[str] = (),
+        **speech: Unpack[calls.SpeechOptions],
+    ) -> Video:
+        """Has the gateway fetch a video from an http(s) or s3 URL; `speech` as for `upload`."""
+        return self._send(calls.create_from_url(url, title=title, collection=collection, tags=tags, speech=speech))
 
     def import_transcript(
         self,
@@ -213,9 +225,17 @@ class Client:
         """Does again what failed of a video, and only that."""
         return self._send(calls.retry(video_id))
 
-    def transcript(self, video_id: str, *, original: bool = False) -> Transcript:
-        """What was said, with times of segments and words; `original` is what was heard, before anybody edited it."""
-        return self._send(calls.transcript(video_id, original=original))
+    def transcript(
+        self, video_id: str, *, original: bool = False, suspect: calls.SuspectSegments | None = None
+    ) -> Transcript:
+        """What was said, with times of segments and words.
+
+        Args:
+            video_id: the video.
+            original: whether what was heard is wanted, before anybody edited it.
+            suspect: `exclude` leaves out what likely nobody said; otherwise it is there, with the reason.
+        """
+        return self._send(calls.transcript(video_id, original=original, suspect=suspect))
 
     def captions(
         self,
@@ -224,9 +244,18 @@ class Client:
         *,
         words: bool = False,
         original: bool = False,
+        suspect: calls.SuspectSegments | None = None,
     ) -> str:
-        """The transcript as WebVTT (with the time of each word, if `words`), SubRip or plain text."""
-        return self._send(calls.captions(video_id, caption_format, words=words, original=original))
+        """The transcript as captions, or as text.
+
+        Args:
+            video_id: the video.
+            caption_format: `vtt`, `srt` or `txt`.
+            words: with `vtt`: whether each word has its time.
+            original: whether what was heard is wanted, before anybody edited it.
+            suspect: `include` has what likely nobody said in; otherwise it is left out.
+        """
+        return self._send(calls.captions(video_id, caption_format, words=words, original=original, suspect=suspect))
 
     def put_transcript(
         self,
@@ -237,6 +266,8 @@ class Client:
         revision: int | None = None,
     ) -> Video:
         """Puts a transcript in place of the one there is; only what changes is made searchable again.
+
+        Once a `watch` ends with the video ready, its `index_token` stands for the new words.
 
         Args:
             video_id: the video.
@@ -255,26 +286,22 @@ class Client:
         video_id: str,
         segment_id: str,
         *,
-        text: str | None = None,
-        start: float | None = None,
-        end: float | None = None,
-        speaker: str | None = None,
-        suspect: bool | None = None,
         revision: int | None = None,
+        **changes: Unpack[calls.SegmentChanges],
     ) -> EditedSegment:
-        """Corrects a segment of a transcript.
+        """Corrects a segment of a transcript; its receipt comes as that of `put_transcript`.
 
         Args:
             video_id: the video.
             segment_id: `Segment.segment_id`.
-            text: what is said.
-            start: seconds.
-            end: seconds.
-            speaker: who says it; empty for unknown.
-            suspect: whether nobody says it; then it is left out of captions and search.
             revision: `Transcript.revision` the change is made of; when somebody has edited it since, it is refused.
+            **changes: what is to change; see `SegmentChanges`.
+
+        Raises:
+            NotFound: there is no such video or segment.
+            InvalidRequest: something in the change is wrong.
+            Conflict: it was edited since, or that part of the video is not transcribed yet.
         """
-        changes = {"text": text, "start": start, "end": end, "speaker": speaker, "suspect": suspect}
         return self._send(calls.edit_segment(video_id, segment_id, changes, revision=revision))
 
     def search(

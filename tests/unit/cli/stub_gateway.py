@@ -37,6 +37,8 @@ class StubGateway(ThreadingHTTPServer):
         self.digests: list[dict[str, Any]] = []
         self.posted: list[tuple[str, Any]] = []
         self.plan: dict[str, Any] = {}
+        self.read: list[dict[str, list[str]]] = []
+        """What transcripts were asked for."""
         self.put: list[tuple[str, str, bytes]] = []
         """Content type, If-Match and body of transcripts put."""
         self.changed: list[tuple[str, Any]] = []
@@ -94,7 +96,8 @@ class _Handler(BaseHTTPRequestHandler):
             case ["videos", video_id, "events"]:
                 self._events(video_id)
             case ["videos", video_id, "transcript"]:
-                form = parse_qs(parts.query)["format"][0]
+                self.server.read.append(parse_qs(parts.query))
+                form = self.server.read[-1]["format"][0]
                 if form == "json":
                     self._json(200, {"video_id": video_id, "language": "en", "complete": True, "segments": []})
                 else:
@@ -170,7 +173,12 @@ class _Handler(BaseHTTPRequestHandler):
     def _status(self, video_id: str) -> dict[str, Any]:
         whole = self.server.videos[video_id]
         return status(
-            whole["status"], video_id=video_id, error=whole["error"], warnings=whole["warnings"], slices=SLICES
+            whole["status"],
+            video_id=video_id,
+            error=whole["error"],
+            warnings=whole["warnings"],
+            slices=SLICES,
+            index_token=whole.get("index_token"),
         )
 
     def _events(self, video_id: str) -> None:

@@ -114,6 +114,30 @@ def test_ingest_of_a_url_and_a_title(earmark: Earmark, gateway: StubGateway) -> 
     assert [video["url"] for video in gateway.videos.values()] == ["https://example.org/talk.mp4"]
 
 
+def test_ingest_tells_what_is_known_of_the_speech(earmark: Earmark, gateway: StubGateway, tmp_path: Path) -> None:
+    (tmp_path / "a.mp4").write_bytes(b"one")
+    (tmp_path / "a.vtt").write_bytes(b"WEBVTT\n\n00:01.000 --> 00:02.000\nHello.\n")
+    options = ("--language", "de", "--prompt", "Ein Vortrag.", "--hotwords", "Teigling", "--task", "translate")
+    code, _, _ = earmark(
+        "ingest", str(tmp_path / "a.mp4"), *options, "--captions", str(tmp_path / "a.vtt"), gateway=gateway
+    )
+    assert code == 0
+    body = gateway.uploads[0].decode()
+    for name, text in {"language": "de", "prompt": "Ein Vortrag.", "hotwords": "Teigling", "task": "translate"}.items():
+        assert f'name="{name}"\r\n\r\n{text}\r\n' in body
+    assert 'name="captions"\r\n\r\nWEBVTT' in body
+
+
+def test_captions_are_for_one_file(earmark: Earmark, gateway: StubGateway, tmp_path: Path) -> None:
+    for name in ("a.mp4", "b.mp4", "a.vtt"):
+        (tmp_path / name).write_bytes(b"x")
+    for what in ([str(tmp_path)], ["https://example.org/talk.mp4"]):
+        code, _, err = earmark("ingest", *what, "--captions", str(tmp_path / "a.vtt"), gateway=gateway)
+        assert (code, "--captions is for one file" in err) == (2, True)
+    assert not gateway.videos
+    assert earmark("ingest", str(tmp_path / "a.mp4"), "--task", "sing", gateway=gateway)[0] == 2
+
+
 @pytest.mark.parametrize("what", ["no-such-file.mp4", "."])
 def test_ingest_of_nothing_is_a_usage_error(
     earmark: Earmark, gateway: StubGateway, what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -146,6 +170,8 @@ def test_transcript_in_every_form(earmark: Earmark, gateway: StubGateway, tmp_pa
     assert json.loads(earmark("transcript", "vid_1", "-f", "json", gateway=gateway)[1])["complete"] is True
     earmark("transcript", "vid_1", "-f", "vtt", "-o", str(tmp_path / "t.vtt"), gateway=gateway)
     assert (tmp_path / "t.vtt").read_text() == "the transcript as vtt\n"
+    earmark("transcript", "vid_1", "-f", "srt", "--suspect", "include", "--original", gateway=gateway)
+    assert gateway.read[-1] == {"format": ["srt"], "suspect": ["include"], "original": ["true"]}
 
 
 def test_transcript_is_put_and_corrected(earmark: Earmark, gateway: StubGateway, tmp_path: Path) -> None:
@@ -160,6 +186,18 @@ def test_transcript_is_put_and_corrected(earmark: Earmark, gateway: StubGateway,
     code, out, _ = earmark("transcript", "edit", "vid_1", "00000.1", "--text", "Hi.", "--believed", gateway=gateway)
     assert (code, "revision 5" in out) == (0, True)
     assert gateway.changed == [("00000.1", {"text": "Hi.", "suspect": False})]
+
+
+def test_a_change_that_is_waited_for_gives_its_receipt(earmark: Earmark, gateway: StubGateway, tmp_path: Path) -> None:
+    gateway.add("ready", index_token="ix1-3f-9")
+    change = ("transcript", "edit", "vid_1", "00000.1", "--text", "Hi.")
+    code, out, _ = earmark(*change, "--wait", gateway=gateway)
+    assert (code, out.splitlines()[-1]) == (0, "searchable: ix1-3f-9")
+    assert "searchable" not in earmark(*change, gateway=gateway)[1]
+    (tmp_path / "t.srt").write_text("1\n00:00:01,000 --> 00:00:02,000\nHello.\n")
+    gateway.videos["vid_1"].update(status="failed", error={"stage": "embed", "reason": "X", "message": "No model."})
+    code, _, err = earmark("transcript", "put", "vid_1", str(tmp_path / "t.srt"), "--wait", gateway=gateway)
+    assert (code, "vid_1 is failed: No model. (X)" in err) == (1, True)
 
 
 def test_rm_asks_and_removes_only_after_yes(

@@ -344,9 +344,30 @@ def test_upload_sends_collection_and_each_tag(both: Both) -> None:
     assert (parts["collection"][1], parts["tag"][1].decode()) == (b"talks", "ü")
 
 
+def test_upload_sends_what_is_known_of_the_speech_before_the_file(both: Both) -> None:
+    _, gateway = both(
+        answering(video(), 202),
+        "upload",
+        io.BytesIO(b"x"),
+        language="de",
+        prompt="Über Brot.",
+        hotwords="",
+        task="translate",
+        captions=b"WEBVTT\n\xff",
+    )
+    parts = fields(gateway.requests[0], gateway.bodies[0])
+    assert list(parts) == ["language", "prompt", "task", "captions", "file"]
+    assert (parts["prompt"][1].decode(), parts["captions"][1]) == ("Über Brot.", b"WEBVTT\n\xff")
+    assert int(gateway.requests[0].headers["content-length"]) == len(gateway.bodies[0])
+    with pytest.raises(TypeError, match="promt"):
+        both(answering(video(), 202), "upload", io.BytesIO(b"x"), promt="x")
+
+
 def test_add_by_url_sends_only_what_is_given(both: Both) -> None:
-    _, gateway = both(answering(video(), 202), "create_from_url", "https://x/y", tags=["a"])
-    assert json.loads(gateway.bodies[0]) == {"url": "https://x/y", "tags": ["a"]}
+    _, gateway = both(
+        answering(video(), 202), "create_from_url", "https://x/y", tags=["a"], hotwords="Stückgare", language=""
+    )
+    assert json.loads(gateway.bodies[0]) == {"url": "https://x/y", "tags": ["a"], "hotwords": "Stückgare"}
 
 
 @pytest.mark.parametrize(("code", "already_there"), [(202, False), (200, True)])
@@ -372,6 +393,15 @@ def test_update_sends_what_changes_and_nothing_else(both: Both) -> None:
     _, gateway = both(answering(video()), "update_video", "vid_1", collection="", tags=())
     assert (gateway.requests[0].method, gateway.requests[0].url.path) == ("PATCH", "/videos/vid_1")
     assert json.loads(gateway.bodies[0]) == {"collection": "", "tags": []}
+
+
+def test_a_transcript_is_asked_for_with_what_is_wanted_of_it(both: Both) -> None:
+    answer = {"video_id": "vid_1", "language": "en", "complete": True, "revision": 2, "segments": []}
+    found, gateway = both(answering(answer), "transcript", "vid_1", suspect="exclude", original=True)
+    assert (found.revision, found.complete) == (2, True)
+    assert dict(gateway.requests[0].url.params) == {"format": "json", "original": "true", "suspect": "exclude"}
+    _, gateway = both(answering(answer), "captions", "vid_1", "vtt", words=True, suspect="include")
+    assert dict(gateway.requests[0].url.params) == {"format": "vtt", "words": "true", "suspect": "include"}
 
 
 def test_a_transcript_is_put_in_its_form_with_the_revision_it_was_made_of(both: Both) -> None:
