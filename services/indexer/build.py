@@ -19,7 +19,7 @@ from services.indexer import dense, keyword, sealed_json
 from services.indexer.chunks import Ids
 from services.indexer.columns import Columns, ColumnWriter, blocks
 from services.indexer.record import chunk_id_of, text_of
-from services.indexer.segment import FORMAT_VERSION, MANIFEST, sha256, sync
+from services.indexer.segment import FORMAT_VERSION, MANIFEST, checksum, sync
 
 _QUESTIONS = 256
 ORIGINS = "origins.npy"
@@ -106,7 +106,7 @@ def build(job: Job) -> dict[str, Any]:
         "dense": facts,
         "build_seconds": round(time.perf_counter() - started, 3),
         "files": {
-            str(path.relative_to(writing)): {"bytes": path.stat().st_size, "sha256": sha256(path)}
+            str(path.relative_to(writing)): {"bytes": path.stat().st_size, "xxh3": checksum(path)}
             for path in sorted(writing.rglob("*"))
             if path.is_file() and path.name != ORIGINS
         },

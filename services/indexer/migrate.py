@@ -7,6 +7,7 @@ more than the title. It is only read: the way back is to start the earlier versi
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from dataclasses import dataclass
@@ -22,7 +23,6 @@ from services.common.ids import SLOTS
 from services.indexer.chunks import Chunk, VideoInfo, rounded, unit
 from services.indexer.columns import ColumnWriter
 from services.indexer.record import encode
-from services.indexer.segment import sha256
 
 log = structlog.get_logger()
 
@@ -66,7 +66,7 @@ def _read(path: Path, target: Path, *, shard: int, stream: str) -> Earlier | Non
     if manifest["format_version"] != 1 or (manifest["shard"], manifest["stream"]) != (shard, stream):
         return None
     for name in ("vectors.faiss", "payloads.msgpack"):
-        if name in manifest["files"] and sha256(path / name) != manifest["files"][name]["sha256"]:
+        if name in manifest["files"] and _sha256(path / name) != manifest["files"][name]["sha256"]:
             raise ValueError(f"{name} is not what was written")
     if "vectors.faiss" not in manifest["files"]:
         return None  # it held nothing: nothing is lost by filling the shard from the documents
@@ -91,3 +91,8 @@ def _read(path: Path, target: Path, *, shard: int, stream: str) -> Earlier | Non
         slots=frozenset(slot for slot in range(SLOTS) if slot * manifest["shards"] // SLOTS == shard),
         videos={video_id: VideoInfo(title=title) for video_id, title in payloads["titles"].items()},
     )
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,7 +1,7 @@
 """A segment: a sealed part of a shard, immutable, in a folder of its own, mapped into memory.
 
     segments/01k…/
-      segment.json            format, rows, model, the vector index's own facts, size and SHA-256 of every other file
+      segment.json            format, rows, model, the vector index's own facts, size and hash of every other file
       (the columns)           see columns.py; rows in order of chunk id, so that those of a video lie together
       dense.faiss             the vector index, FAISS's own format; not there for kind `flat`
       keyword/                tantivy's files
@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+import xxhash
 
 from services.indexer import sealed_json
 from services.indexer.chunks import Ids, Vectors
@@ -154,7 +155,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
             raise SegmentCorrupt(f"it is of format {manifest['format_version']}, not {FORMAT_VERSION}")
         manifest = sealed_json.check(manifest)
         for entry in manifest["files"].values():
-            _ = entry["bytes"], entry["sha256"]
+            _ = entry["bytes"], entry["xxh3"]
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise SegmentCorrupt(f"{MANIFEST} cannot be read: {error!r}") from error
     return manifest
@@ -175,18 +176,18 @@ def verify(folder: Path, *, threads: int = 2) -> None:
     names = sorted(files, key=lambda name: files[name]["bytes"], reverse=True)
     with ThreadPoolExecutor(threads, "verify") as pool:
         try:
-            hashes = dict(zip(names, pool.map(lambda name: sha256(folder / name), names), strict=True))
+            hashes = dict(zip(names, pool.map(lambda name: checksum(folder / name), names), strict=True))
         except OSError as error:
             raise SegmentCorrupt(f"a file cannot be read: {error!r}") from error
     for name, entry in files.items():
-        if hashes[name] != entry["sha256"]:
+        if hashes[name] != entry["xxh3"]:
             raise SegmentCorrupt(f"{name} is not what was written")
 
 
-def sha256(path: Path) -> str:
-    """Gives the SHA-256 of a file, in hex."""
+def checksum(path: Path) -> str:
+    """Gives the XXH3 hash (128 bits, in hex) of a file: as fast as it can be read, and every start waits for it."""
     with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        return hashlib.file_digest(file, xxhash.xxh3_128).hexdigest()
 
 
 def sync(path: Path) -> None:
