@@ -1,10 +1,12 @@
 """What an uploader says of the speech in a video, and what is shown of what likely nobody said."""
 
+import io
 from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 
+from earmark.client import AsyncClient
 from services.common.objects import transcript_key
 from services.common.speech import SpeechOptions
 from services.common.transcript import Segment, SliceTranscript
@@ -32,6 +34,19 @@ async def test_what_is_said_of_the_speech_is_kept_for_the_recognizer(mesh: Gatew
     assert (await mesh.backbone.videos.get(added.json()["video_id"])).speech == KEPT
     silent = await mesh.http.post("/videos/upload", files=[FILE])
     assert (await mesh.backbone.videos.get(silent.json()["video_id"])).speech == SpeechOptions()
+
+
+async def test_the_client_says_it_as_a_form_does(mesh: Gateway) -> None:
+    speech = SpeechOptions.to_document(KEPT)
+    async with AsyncClient(str(mesh.http.base_url)) as client:
+        uploaded = await client.upload(io.BytesIO(b"media"), **speech)
+        added = await client.create_from_url("https://1.1.1.1/a.mp4", **speech)
+        captioned = await client.upload(io.BytesIO(b"media"), captions="WEBVTT\n\n00:01.000 --> 00:03.000\nHéllo.\n")
+        transcript = await client.transcript(captioned.video_id)
+    for video in (uploaded, added):
+        assert (await mesh.backbone.videos.get(video.video_id)).speech == KEPT
+    assert (captioned.metadata.asr_model, captioned.source.bytes) == ("imported", 5)
+    assert [segment.text for segment in transcript.segments] == ["Héllo."]
 
 
 @pytest.mark.parametrize(
