@@ -5,7 +5,8 @@ others. It is moved as far as some real text lies from its nearest neighbour, so
 crowded as the real ones, in the directions in which texts really differ. Plain noise would go in all 384 directions
 alike, and would make the nearest neighbours of a question easier to tell apart than they are.
 
-A question is a text that was left out of the rows: whole (even numbers), or its first sentence (odd numbers).
+A question is a text that was left out of the rows: whole (even numbers), or its first sentence (odd numbers). Texts
+that were not left out give sentences, which stand for those that chunks have.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from bench.index.texts import Vectors
 from bench.index.truth import Truth, exact
 
 QUESTIONS = 1000
+SENTENCES = 1000
 EXTRA = 10_000
 """Rows beyond those built from, for measuring adding."""
 
@@ -82,6 +84,8 @@ def dataset(recipe: Recipe, cache: Path) -> Dataset:
         _make(recipe, cache, folder)
         (folder / "recipe.json").write_text(json.dumps(asdict(recipe)))
         print(f"made {folder} in {time.monotonic() - begun:.0f} s", file=sys.stderr)
+    if not (folder / "sentences.npy").exists():
+        _make_sentences(recipe, cache, folder)
     corpus, extra = Corpus(folder / "rows.npy"), Corpus(folder / "extra.npy")
     queries: Vectors = np.load(folder / "queries.npy")
     rows_up_to = np.cumsum(np.bincount(corpus.videos()))
@@ -94,7 +98,7 @@ def _make(recipe: Recipe, cache: Path, folder: Path) -> None:
     random = np.random.default_rng(recipe.seed)
     hearings = texts.read()[: recipe.texts]
     real = np.asarray(texts.vectors(cache, recipe.texts))
-    left_out = random.choice(len(hearings), QUESTIONS, replace=False)
+    left_out = _left_out(random, len(hearings))
     queries = real[left_out].copy()
     spoken = [texts.first_sentence(hearings[row].text) for row in left_out[1::2]]
     queries[1::2] = texts.embed(texts.load_model(cache), spoken)
@@ -111,6 +115,18 @@ def _make(recipe: Recipe, cache: Path, folder: Path) -> None:
     for name, part in (("rows", slice(0, recipe.rows)), ("extra", slice(recipe.rows, total))):
         texts.save(folder / f"{name}.npy", grown[part])
         texts.save(folder / f"{name}.videos.npy", videos[part])
+
+
+def _left_out(random: np.random.Generator, texts_read: int) -> npt.NDArray[np.int64]:
+    return random.choice(texts_read, QUESTIONS, replace=False)
+
+
+def _make_sentences(recipe: Recipe, cache: Path, folder: Path) -> None:
+    hearings = texts.read()[: recipe.texts]
+    random = np.random.default_rng(recipe.seed)
+    kept = np.setdiff1d(np.arange(len(hearings)), _left_out(random, len(hearings)))
+    spoken = [texts.first_sentence(hearings[row].text) for row in random.choice(kept, SENTENCES, replace=False)]
+    texts.save(folder / "sentences.npy", texts.embed(texts.load_model(cache), spoken))
 
 
 def _grow(real: Vectors, total: int, random: np.random.Generator) -> Vectors:

@@ -60,10 +60,11 @@ ENGINES = {
     "Earmark": "bench.index.ours.engine:InProcess",
     "Earmark gRPC": "bench.index.ours.engine:Rpc",
     "Earmark gRPC, batch": "bench.index.ours.engine:RpcBatch",
+    "Earmark tuned": "bench.index.ours.engine:InProcessTuned",
+    "Earmark tuned gRPC": "bench.index.ours.engine:RpcTuned",
+    "Earmark tuned gRPC, batch": "bench.index.ours.engine:RpcBatchTuned",
+    "Earmark ivf": "bench.index.ours.engine:InProcessLists",
     "Earmark ivf_rabitq": "bench.index.ours.engine:InProcessRabitq",
-    "Earmark ivf_rabitq gRPC": "bench.index.ours.engine:RpcRabitq",
-    "Earmark hnsw": "bench.index.ours.engine:InProcessGraph",
-    "Earmark hnsw gRPC": "bench.index.ours.engine:RpcGraph",
     "FAISS Flat": "bench.index.peers.faiss_engine:Flat",
     "FAISS SQfp16": "bench.index.peers.faiss_engine:Half",
     "FAISS IVF,SQfp16": "bench.index.peers.faiss_engine:InvertedLists",
@@ -84,8 +85,9 @@ OURS = "Earmark"
 BUILT_BY = {
     "Earmark gRPC": "Earmark",
     "Earmark gRPC, batch": "Earmark",
-    "Earmark ivf_rabitq gRPC": "Earmark ivf_rabitq",
-    "Earmark hnsw gRPC": "Earmark hnsw",
+    "Earmark tuned": "Earmark",
+    "Earmark tuned gRPC": "Earmark",
+    "Earmark tuned gRPC, batch": "Earmark",
 }
 """Engines that open what another one has built, where that one is in the run."""
 

@@ -20,6 +20,7 @@ from services.common.registry import IndexerRegistry, Peer
 from services.common.runner import Service
 from services.common.slots import SlotTables
 from services.common.videos.store import VideoStore
+from services.indexer import dense_gpu
 from services.indexer.compactor import SegmentPolicy
 from services.indexer.consumer import StreamFollower, stream_identity
 from services.indexer.dense import DensePolicy
@@ -154,6 +155,7 @@ def _policy(settings: Settings) -> SegmentPolicy:
             kind=settings.index_kind,
             flat_rows=settings.index_flat_rows,
             recall_target=settings.index_recall_target,
+            gpu=dense_gpu.available(),
         ),
         merge=MergePolicy(
             smallest_rows=settings.head_rows, factor=settings.merge_factor, purge_seconds=settings.purge_seconds

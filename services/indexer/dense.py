@@ -11,8 +11,8 @@ import numpy as np
 from services.indexer import dense_gpu
 from services.indexer.chunks import Ids, Vectors
 from services.indexer.dense_build import build, finder_of
-from services.indexer.dense_effort import EffortCurve
-from services.indexer.dense_exact import Found, Halves, cosines, nothing, one_thread
+from services.indexer.dense_effort import Effort, EffortCurve
+from services.indexer.dense_exact import Found, Halves, Take, cosines, nothing, one_thread
 from services.indexer.dense_finders import BRUTE_ROWS, Finder, FlatFinder
 from services.indexer.dense_head import HeadVectors
 from services.indexer.dense_kinds import DenseCorrupt, DenseKind, DensePolicy
@@ -35,15 +35,25 @@ class DenseIndex:
         finder: What searches the index.
         vectors: float16, shape (rows, d), L2-normalised.
         kind: The kind of index.
+        take: Gives a few rows of `vectors`; None looks into them.
     """
 
-    def __init__(self, finder: Finder, vectors: Halves, kind: DenseKind) -> None:
+    def __init__(self, finder: Finder, vectors: Halves, kind: DenseKind, take: Take | None = None) -> None:
         self._finder = finder
         self._vectors = vectors
+        self._take = take or vectors.__getitem__
         self.kind = kind
 
     @classmethod
-    def open(cls, path: Path, vectors: Halves, facts: dict[str, Any], *, brute_rows: int = BRUTE_ROWS) -> Self:
+    def open(
+        cls,
+        path: Path,
+        vectors: Halves,
+        facts: dict[str, Any],
+        *,
+        brute_rows: int = BRUTE_ROWS,
+        take: Take | None = None,
+    ) -> Self:
         """Opens what `build` wrote, memory-mapped: pages are read when a search first wants them.
 
         Args:
@@ -51,6 +61,7 @@ class DenseIndex:
             vectors: The vectors it was built of: float16, shape (rows, d); may be memory-mapped.
             facts: What `build` gave.
             brute_rows: A filter that lets through no more rows than this is answered by comparing them all.
+            take: Gives a few rows of `vectors`, where that is better done otherwise than by looking into them.
 
         Raises:
             DenseCorrupt: The file is damaged or cut off, or is not of these vectors and facts. A byte changed inside
@@ -66,16 +77,21 @@ class DenseIndex:
             index = faiss.read_index(str(path), faiss.IO_FLAG_MMAP_IFC)
             _check(index, kind, vectors)
             if kind is DenseKind.FLAT:
-                return cls(FlatFinder(index, vectors, brute_rows=brute_rows), vectors, kind)
+                return cls(FlatFinder(index, vectors, brute_rows=brute_rows), vectors, kind, take)
             effort = EffortCurve.from_facts(facts["effort"])
-            finder: Finder = finder_of(index, vectors, kind, effort, brute_rows=brute_rows)
+            finder: Finder = finder_of(index, vectors, facts, effort, brute_rows=brute_rows, take=take)
             if kind is DenseKind.IVF and dense_gpu.available():
                 finder = dense_gpu.GpuFinder(dense_gpu.moved(index), finder, effort, len(vectors))
-            return cls(finder, vectors, kind)
+            return cls(finder, vectors, kind, take)
         except DenseCorrupt:
             raise
         except (KeyError, MemoryError, OSError, RuntimeError, TypeError, ValueError) as error:
             raise DenseCorrupt(f"{path.name} cannot be read: {error}") from error
+
+    def look(self, breadth: int) -> None:
+        """Has every search of an approximate kind look so far, whatever was measured: for benchmarks."""
+        if hasattr(self._finder, "effort"):
+            self._finder.effort = EffortCurve([Effort(1, breadth, 1, 0)])
 
     @property
     def dimension(self) -> int:
@@ -123,12 +139,13 @@ class DenseIndex:
 
     def scores(self, query: Vectors, ids: Ids) -> Vectors:
         """Gives the exact cosines (n,) of rows with a query (d,), in their order."""
-        return cosines(self._vectors, query, ids)
+        return cosines(self._take(ids), query)
 
 
 def _check(index: Any, kind: DenseKind, vectors: Halves) -> None:
-    if type(index) is not _CLASSES[kind] or index.metric_type != faiss.METRIC_INNER_PRODUCT:
-        raise DenseCorrupt(f"{type(index).__name__} is not a {kind} index of inner products")
+    metric = faiss.METRIC_L2 if kind is DenseKind.HNSW else faiss.METRIC_INNER_PRODUCT
+    if type(index) is not _CLASSES[kind] or index.metric_type != metric:
+        raise DenseCorrupt(f"{type(index).__name__} of metric {index.metric_type} is not a {kind} index")
     if (index.ntotal, index.d) != vectors.shape:
         raise DenseCorrupt(f"an index of {index.ntotal} x {index.d} for vectors of {vectors.shape}")
     if vectors.dtype != np.float16:

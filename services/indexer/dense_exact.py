@@ -6,7 +6,11 @@ those of the vectors were rounded to float16 when they came in.
 
 from __future__ import annotations
 
+import os
 import threading
+import weakref
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import faiss
@@ -18,6 +22,8 @@ from services.indexer.chunks import Ids, Vectors
 Halves = npt.NDArray[np.float16]
 Found = tuple[Ids, Vectors]
 """Ids (int64) and cosines (float32), best first."""
+Take = Callable[[Ids], Halves]
+"""Gives rows (n, d) by their ids."""
 
 _ROWS_AT_ONCE = 2048
 """Rows gathered and compared while they are in the processor's cache."""
@@ -44,6 +50,35 @@ def nothing() -> Found:
     return np.empty(0, np.int64), np.empty(0, np.float32)
 
 
+class RowReader:
+    """Reads rows of a file of float16 vectors, one by one and not by its map.
+
+    A row that is looked at now and then brings its page, and by the kernel's custom fifteen around it, into the
+    process's memory for good: a search in a million rows would soon hold them all.
+
+    Args:
+        path: The file: row after row, nothing else.
+        dimension: Length of the vectors.
+    """
+
+    def __init__(self, path: Path, dimension: int) -> None:
+        self._descriptor = os.open(path, os.O_RDONLY)
+        weakref.finalize(self, os.close, self._descriptor)  # with the last search that uses it, as maps end
+        self._dimension = dimension
+
+    def take(self, ids: Ids) -> Halves:
+        """Gives rows (n, d). Raises OSError when the file ends before one."""
+        rows = np.empty((len(ids), self._dimension), np.float16)
+        size = 2 * self._dimension
+        if not len(ids):
+            return rows
+        memory = rows.view(np.uint8).data.cast("B")
+        for place, row in enumerate(ids.tolist()):
+            if os.preadv(self._descriptor, [memory[place * size : (place + 1) * size]], row * size) != size:
+                raise OSError(f"the file of vectors ends before row {row}")
+        return rows
+
+
 def flat_index(dimension: int) -> faiss.IndexScalarQuantizer:
     """Gives an index of FAISS that keeps float16 vectors as they are and compares all."""
     return faiss.IndexScalarQuantizer(dimension, faiss.ScalarQuantizer.QT_fp16, faiss.METRIC_INNER_PRODUCT)
@@ -54,10 +89,9 @@ def codes(vectors: Halves) -> npt.NDArray[np.uint8]:
     return np.ascontiguousarray(vectors).view(np.uint8)
 
 
-def cosines(vectors: Halves, query: Vectors, ids: Ids) -> Vectors:
-    """Gives the cosines (n,) of the rows `ids` with one query (d,), in the order of `ids`."""
-    rows = widened(vectors[ids])
-    return inner_products(rows, query)
+def cosines(rows: Halves, query: Vectors) -> Vectors:
+    """Gives the cosines (n,) of rows (n, d) with one query (d,)."""
+    return inner_products(widened(rows), query)
 
 
 def widened(vectors: Halves) -> Vectors:

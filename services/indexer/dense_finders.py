@@ -19,9 +19,6 @@ BRUTE_ROWS = 2000
 """Up to this many rows that may be found are compared one by one: about a millisecond (0.6 µs a row, from where they
 lie in the file), which is what searching a million rows without a filter takes, and exact."""
 
-_BRUTE_SHARE_OF_GRAPH = 0.05
-"""A graph is walked over all rows whatever the filter, so that below this share comparing all costs less."""
-
 _COUNTED_SHARE = 0.5
 """Below this share of rows the lists are chosen by how many rows in them may be found."""
 
@@ -77,7 +74,7 @@ class IvfFinder:
         self._brute_rows = brute_rows
         self._index = index
         self._vectors = vectors
-        self._effort = effort
+        self.effort = effort
         self.rescored = rescored
         quantizer: Any = faiss.downcast_index(index.quantizer)
         # A view: it lives as long as the index does.
@@ -100,7 +97,7 @@ class IvfFinder:
             return nearest_many(self._vectors, queries, k, rows.ids)
         if rows is not None and allowed < _COUNTED_SHARE * total:
             return self._find_counted(queries, k, rows)
-        breadth, candidates = self._effort.at(k * total / allowed)
+        breadth, candidates = self.effort.at(k * total / allowed)
         wanted = min(allowed, self._wanted(k, candidates))
         # Lists differ in length: twice the lists that hold enough on average, and more below if these do not.
         breadth = min(self.widest, max(breadth, math.ceil(2 * wanted * self.widest / allowed)))
@@ -112,7 +109,7 @@ class IvfFinder:
 
     def _wanted(self, k: int, candidates: float) -> int:
         # Fewer than were measured need no fewer candidates: the codes may put the best of all behind any of them.
-        return math.ceil(max(k, self._effort.points[0].k) * candidates) if self.rescored else k
+        return math.ceil(max(k, self.effort.points[0].k) * candidates) if self.rescored else k
 
     def attempt(self, queries: Vectors, k: int, breadth: int, candidates: float) -> list[Found]:
         """Searches all rows with an effort of the caller's choice. May give fewer than `k`."""
@@ -131,7 +128,7 @@ class IvfFinder:
         """
         counts = self._count(rows)
         lists = np.flatnonzero(counts)
-        breadth, candidates = self._effort.at(k * len(self._vectors) / rows.count)
+        breadth, candidates = self.effort.at(k * len(self._vectors) / rows.count)
         wanted = min(rows.count, self._wanted(k, candidates))
         chosen, near = [], []
         for query in queries:
@@ -193,44 +190,6 @@ class IvfFinder:
             else:
                 found.append((of_ids[there][:k], of_scores[there][:k]))
         return found
-
-
-class GraphFinder:
-    """Walks a graph (HNSW) towards the query."""
-
-    def __init__(self, index: Any, vectors: Halves, effort: EffortCurve, *, brute_rows: int = BRUTE_ROWS) -> None:
-        self._brute_rows = brute_rows
-        self._index = index
-        self._vectors = vectors
-        self._effort = effort
-
-    @property
-    def widest(self) -> int:
-        """The greatest breadth: all rows."""
-        return len(self._vectors)
-
-    def find(self, queries: Vectors, k: int, rows: Rows | None) -> list[Found]:
-        """See Finder."""
-        total = len(self._vectors)
-        if rows is not None and (rows.count <= self._brute_rows or rows.count < _BRUTE_SHARE_OF_GRAPH * total):
-            return nearest_many(self._vectors, queries, k, rows.ids)
-        allowed = total if rows is None else rows.count
-        breadth, _ = self._effort.at(k * total / allowed)
-        result = self._walk(queries, k, breadth, rows)
-        for number, (ids, _) in enumerate(result):
-            if len(ids) < k:  # a graph can have parts that no walk reaches, and a filter can hide all that one did
-                only = None if rows is None else rows.ids
-                (result[number],) = nearest_many(self._vectors, queries[number : number + 1], k, only)
-        return result
-
-    def attempt(self, queries: Vectors, k: int, breadth: int, _candidates: float) -> list[Found]:
-        """Searches all rows with an effort of the caller's choice. May give fewer than `k`."""
-        return self._walk(queries, k, breadth, None)
-
-    def _walk(self, queries: Vectors, k: int, breadth: int, rows: Rows | None) -> list[Found]:
-        parameters = _faiss.SearchParametersHNSW(efSearch=max(breadth, k), sel=_selector(rows))
-        scores, ids = self._index.search(queries, k, params=parameters)
-        return [(row[row >= 0], of_row[row >= 0]) for row, of_row in zip(ids, scores, strict=True)]
 
 
 def _selector(rows: Rows | None) -> Any:

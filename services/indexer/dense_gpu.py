@@ -48,7 +48,7 @@ class GpuFinder:
     def __init__(self, on_gpu: Any, on_cpu: Finder, effort: EffortCurve, rows: int) -> None:
         self._on_gpu = on_gpu
         self._on_cpu = on_cpu
-        self._effort = effort
+        self.effort = effort
         self._rows = rows
         self._one = threading.Lock()  # a GPU index may be searched by one thread at a time
 
@@ -59,7 +59,7 @@ class GpuFinder:
         if asked > min(MOST_ASKED, self._rows) or hidden > k:
             return self._on_cpu.find(queries, k, rows)
         with self._one:
-            self._on_gpu.nprobe = self._effort.at(asked)[0]
+            self._on_gpu.nprobe = self.effort.at(asked)[0]
             scores, ids = self._on_gpu.search(queries, asked)
         found = []
         for of_query, places in zip(scores, ids, strict=True):

@@ -27,6 +27,7 @@ from services.indexer import sealed_json
 from services.indexer.chunks import Ids, Vectors
 from services.indexer.columns import Columns
 from services.indexer.dense import DenseIndex
+from services.indexer.dense_exact import RowReader
 from services.indexer.keyword import KeywordPart
 from services.indexer.record import chunk_id_of
 from services.indexer.rows import Mask
@@ -65,7 +66,12 @@ class Segment:
             self.model_revision = str(manifest["model_revision"])
             self.kind = str(manifest["dense"]["kind"])
             self.bytes_on_disk = sum(int(entry["bytes"]) for entry in manifest["files"].values())
-            self.dense = DenseIndex.open(folder / "dense.faiss", self._columns.vectors, manifest["dense"])
+            self.dense = DenseIndex.open(
+                folder / "dense.faiss",
+                self._columns.vectors,
+                manifest["dense"],
+                take=RowReader(folder / "vectors.f16", self._columns.dimension).take,
+            )
             self.keyword = KeywordPart.open(folder / "keyword")
             if not self.rows == self._columns.rows == self.keyword.documents or not self.keyword.holds(self.rows):
                 counts = f"{self.rows} rows, {self._columns.rows} records and {self.keyword.documents} keyword entries"

@@ -42,7 +42,7 @@ class Settings(CommonSettings):
     slots_every_seconds: float = Field(default=1, ge=0.05, le=60)
     """Time between two looks at the slot table."""
     index_kind: DenseKind | None = None
-    """Kind of vector index that segments get; left out, `flat` up to `index_flat_rows` chunks and `ivf` beyond."""
+    """Kind of vector index that segments get beyond `index_flat_rows` chunks; left out, `hnsw`, or `ivf` with a GPU."""
     index_flat_rows: int = Field(default=DensePolicy().flat_rows, ge=0)
     """Chunks up to which a segment is searched exactly."""
     index_recall_target: float = Field(default=DensePolicy().recall_target, gt=0, le=1)

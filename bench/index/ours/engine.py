@@ -1,13 +1,15 @@
 """Our shard, in process and through gRPC, as the engines beside it: `bench.index.engine.Engine`.
 
-There is no effort to tune: each segment was tuned when it was built (`EARMARK_INDEX_RECALL_TARGET`, 0.98), without
-these questions. Chunks have no words here, as the peers keep none; bench.index.shard has the whole.
+Each segment tuned itself when it was built (`EARMARK_INDEX_RECALL_TARGET`, 0.98), not with
+these questions but, as in production, with sentences of chunks. Chunks have no words here, as the peers keep none;
+bench.index.shard has the whole. The engines called tuned are told how far to look, as the peers are.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import subprocess
 import sys
 import threading
@@ -21,14 +23,16 @@ import uvloop
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from bench.index.corpus import Block, Corpus, Numbers, Vectors
-from bench.index.engine import Unsupported
+from bench.index.engine import GRAPH_EFFORTS, Unsupported
 from bench.index.ours import folder as index
 from earmark.internal.v1 import shard_service_pb2 as pb
 from earmark.internal.v1 import shard_service_pb2_grpc as pb_grpc
 from services.common.rpc import connect
+from services.common.videos.model import quantized
 from services.indexer.chunks import Batch, Filter, Found, PutChunks, Query, ReplaceSlice
 from services.indexer.record import chunk_id_of
 from services.indexer.replica import Replica
+from services.indexer.segment import Segment
 
 T = TypeVar("T")
 
@@ -52,8 +56,9 @@ class InProcess:
         self._videos: Numbers = np.empty(0, np.int64)
 
     def build(self, corpus: Corpus, room: int) -> None:  # noqa: ARG002  # it grows by itself
+        sentences = [sentence.tobytes() for sentence in quantized(np.load(corpus.path.with_name("sentences.npy")))]
         batches = (
-            index.plain_batch(block.videos.tolist(), block.ids.tolist(), block.vectors)
+            index.plain_batch(block.videos.tolist(), block.ids.tolist(), block.vectors, sentences)
             for block in corpus.blocks(BLOCK)
         )
         infos = {index.video_id(number): index.info(number) for number in np.unique(corpus.videos()).tolist()}
@@ -107,8 +112,17 @@ class InProcessRabitq(InProcess):
     kind = "ivf_rabitq"
 
 
-class InProcessGraph(InProcess):
-    kind = "hnsw"
+class InProcessLists(InProcess):
+    kind = "ivf"
+
+
+class InProcessTuned(InProcess):
+    efforts = GRAPH_EFFORTS
+
+    def effort(self, value: int) -> None:
+        for part, _ in self._opened.shard.view.parts:
+            if isinstance(part, Segment):
+                part.dense.look(value)
 
 
 class Rpc:
@@ -138,6 +152,7 @@ class Rpc:
         self._server = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         assert self._server.stdout is not None
         port = int(self._server.stdout.readline())
+        self._server.stdout.readline()  # what it says of its start
         self._loop.run_until_complete(self._connect(port))
 
     async def _connect(self, port: int) -> None:
@@ -179,12 +194,20 @@ class RpcBatch(Rpc):
         return [_of_response(response) for response in answer.responses]
 
 
-class RpcRabitq(Rpc):
-    kind = "ivf_rabitq"
+class RpcTuned(Rpc):
+    efforts = GRAPH_EFFORTS
+
+    def effort(self, value: int) -> None:
+        assert self._server is not None, "open() comes first"
+        assert self._server.stdin is not None
+        assert self._server.stdout is not None
+        self._server.stdin.write(json.dumps({"do": "look", "breadth": value}).encode() + b"\n")
+        self._server.stdin.flush()
+        self._server.stdout.readline()
 
 
-class RpcGraph(Rpc):
-    kind = "hnsw"
+class RpcBatchTuned(RpcTuned, RpcBatch):
+    """The same, with the 32 of a turn in one call."""
 
 
 def _query(vector: Vectors, k: int, below: int | None) -> Query:

@@ -7,13 +7,12 @@ import shutil
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-import numpy as np
 from ulid import ULID
 
 from services.common.executor import BoundedExecutor
 from services.common.ids import SLOTS
 from services.indexer.build import ORIGINS, Job, Source, build
-from services.indexer.chunks import Batch, Chunk, VideoInfo
+from services.indexer.chunks import Batch, Chunk, Vectors, VideoInfo
 from services.indexer.columns import ColumnWriter
 from services.indexer.compactor import SegmentPolicy
 from services.indexer.dense import DenseKind, DensePolicy
@@ -117,11 +116,26 @@ def replica(folder: Path, policy: SegmentPolicy, threads: int) -> Replica:
 
 
 def plain_batch(
-    videos: Sequence[int], rows: Sequence[int], vectors: np.ndarray[tuple[int, int], np.dtype[np.float32]]
+    videos: Sequence[int], rows: Sequence[int], vectors: Vectors, sentences: Sequence[bytes] = (b"",)
 ) -> Batch:
-    """Gives chunks without words, each a slice of its own, so that each can be taken away alone."""
+    """Gives chunks without words, each a slice of its own, so that each can be taken away alone.
+
+    Args:
+        videos: Number of each chunk's video.
+        rows: Number of each chunk.
+        vectors: Of the chunks.
+        sentences: Given to the chunks in turn, as the vector of the one sentence that each has then.
+    """
     chunks = [
-        Chunk(f"{video_id(video)}/{row:08d}/0000", "", 0.0, 30.0, language="en")
+        Chunk(
+            f"{video_id(video)}/{row:08d}/0000",
+            "",
+            0.0,
+            30.0,
+            marks=((0, 0.0),) if sentences[0] else (),
+            language="en",
+            sentence_vectors=sentences[row % len(sentences)],
+        )
         for video, row in zip(videos, rows, strict=True)
     ]
     return Batch(chunks, vectors, MODEL).checked()

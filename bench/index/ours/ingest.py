@@ -13,6 +13,7 @@ import numpy as np
 from bench.index.ours import folder as index
 from services.indexer.chunks import Batch, Change, Chunk, ReplaceSlice, VideoInfo
 from services.indexer.replica import Replica
+from services.indexer.segment import Segment
 
 SLICE = 10
 """Chunks of a slice: five minutes of speech."""
@@ -31,6 +32,13 @@ class Ingest:
     def __init__(self, replica: Replica) -> None:
         self._replica = replica
         self._next = 0
+
+    async def look(self, breadth: int) -> dict[str, Any]:
+        """Has searches look so far in every segment."""
+        for part, _ in self._replica.shard.view.parts:
+            if isinstance(part, Segment):
+                part.dense.look(breadth)
+        return {}
 
     async def apply(self, vectors: str, texts: str, per_second: float, seconds: float) -> dict[str, Any]:
         """Applies slices of new videos at a rate, in one change for what has come due in a twentieth of a second.

@@ -13,6 +13,8 @@ import pytest
 
 from services.indexer.dense import DenseCorrupt, DenseIndex, DenseKind, DensePolicy, Found, HeadVectors, build
 from services.indexer.dense_effort import Effort, EffortCurve
+from services.indexer.dense_exact import RowReader
+from services.indexer.dense_graph import byte_scale, byte_values
 from services.indexer.rows import Rows
 
 DIMENSION = 32
@@ -224,7 +226,7 @@ def test_a_file_of_something_else_is_refused(tmp_path: Path) -> None:
         (VECTORS[:-1], facts),
         (VECTORS[:, :-1], facts),
         (VECTORS.astype(np.float32), facts),
-        (VECTORS, facts | {"kind": "hnsw", "effort": [[10, 16, 1, 1]]}),
+        (VECTORS, facts | {"kind": "hnsw", "scale": 127.0, "effort": [[10, 16, 1, 1]]}),
         (VECTORS, facts | {"kind": "tree"}),
         (VECTORS, {}),
     ]
@@ -237,6 +239,49 @@ def test_a_file_of_something_else_is_refused(tmp_path: Path) -> None:
     faiss.write_index(faiss.IndexFlatL2(DIMENSION), str(path))
     with pytest.raises(DenseCorrupt, match="is not a flat index"):
         DenseIndex.open(path, VECTORS, facts | {"bytes": path.stat().st_size})
+
+
+def test_a_graph_of_other_nodes_than_bytes_is_refused(tmp_path: Path) -> None:
+    facts = build(VECTORS, tmp_path / "graph", kind=DenseKind.HNSW, recall_target=0.98, threads=1)
+    other = faiss.IndexHNSWSQ(DIMENSION, faiss.ScalarQuantizer.QT_fp16, 8, faiss.METRIC_L2)
+    other.train(VECTORS.astype(np.float32))
+    other.add(VECTORS.astype(np.float32))
+    faiss.write_index(other, str(tmp_path / "other"))
+    told = facts | {"bytes": (tmp_path / "other").stat().st_size}
+    with pytest.raises(DenseCorrupt, match="nodes of 64 bytes"):
+        DenseIndex.open(tmp_path / "other", VECTORS, told)
+
+
+def test_bytes_are_as_near_as_their_steps_are_fine_and_clipped_at_the_ends() -> None:
+    vectors = np.array([[0.5, -0.5, 0.0], [0.25, 9.0, -9.0]], np.float32)
+    assert byte_values(vectors, 254.0).tolist() == [[255, 1, 128], [192, 255, 0]]
+    scale = byte_scale(VECTORS)
+    told = byte_values(VECTORS.astype(np.float32), scale)
+    assert (told == np.rint(told)).all()
+    back = (told - 128) / scale
+    assert np.quantile(np.abs(back - VECTORS), 0.999) <= 0.5 / scale + 1e-4
+
+
+@pytest.mark.parametrize("wanted", [1, 40])
+def test_a_walk_that_sees_too_few_that_may_be_found_goes_further(wanted: int, tmp_path: Path) -> None:
+    """The filter is of what lies furthest from the query; a walk that stops near the query meets none of it."""
+    facts = build(VECTORS, tmp_path / "graph", kind=DenseKind.HNSW, recall_target=0.98, threads=1)
+    graph = DenseIndex.open(tmp_path / "graph", VECTORS, facts, brute_rows=1)  # next to nothing is compared one by one
+    rows = Rows(true_scores(QUERIES[0]) < 0)
+    found = graph.search_many(QUERIES[:3], wanted, rows)
+    for query, (ids, _) in zip(QUERIES[:3], found, strict=True):
+        assert rows.mask[ids].all()
+        assert len(set(ids.tolist()) & set(oracle(query, wanted, rows))) >= 0.9 * wanted
+
+
+def test_rows_are_read_from_their_file_in_the_order_asked(tmp_path: Path) -> None:
+    VECTORS.tofile(tmp_path / "vectors")
+    reader = RowReader(tmp_path / "vectors", DIMENSION)
+    ids = np.array([5, 2999, 5, 0], np.int64)
+    assert np.array_equal(reader.take(ids), VECTORS[ids])
+    assert reader.take(ids[:0]).shape == (0, DIMENSION)
+    with pytest.raises(OSError, match="ends before row 3000"):
+        reader.take(np.array([3000], np.int64))
 
 
 def test_the_head_is_searched_while_it_grows() -> None:
@@ -285,7 +330,8 @@ def test_an_empty_head_finds_nothing() -> None:
 
 def test_policy() -> None:
     assert DensePolicy().choose(20_000) is DenseKind.FLAT
-    assert DensePolicy().choose(20_001) is DenseKind.IVF
+    assert DensePolicy().choose(20_001) is DenseKind.HNSW
+    assert DensePolicy(gpu=True).choose(20_001) is DenseKind.IVF
     assert DensePolicy(DenseKind.HNSW, flat_rows=5).choose(6) is DenseKind.HNSW
     assert DensePolicy(DenseKind.HNSW, flat_rows=5).choose(5) is DenseKind.FLAT
 
