@@ -134,7 +134,7 @@ class GraphFinder:
         return [of_query[of_there][:wanted] for of_query, of_there in zip(ids, there, strict=True)]
 
     def _compare(self, coarse: Vectors, wanted: int, rows: Rows | None) -> list[Ids]:
-        """Compares all rows that may be found, as bytes."""
+        """Gives the `wanted` nearest of all rows that may be found, compared as bytes."""
         if rows is None:
             _, ids = self._storage.search(coarse, wanted)
             return list(ids)

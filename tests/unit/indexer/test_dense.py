@@ -269,9 +269,10 @@ def test_a_walk_that_sees_too_few_that_may_be_found_goes_further(wanted: int, tm
     graph = DenseIndex.open(tmp_path / "graph", VECTORS, facts, brute_rows=1)  # next to nothing is compared one by one
     rows = Rows(true_scores(QUERIES[0]) < 0)
     found = graph.search_many(QUERIES[:3], wanted, rows)
-    for query, (ids, _) in zip(QUERIES[:3], found, strict=True):
+    for query, (ids, cosines) in zip(QUERIES[:3], found, strict=True):
         assert rows.mask[ids].all()
-        assert len(set(ids.tolist()) & set(oracle(query, wanted, rows))) >= 0.9 * wanted
+        # Where hundreds lie equally far, bytes do not tell them apart.
+        assert np.allclose(cosines, true_scores(query)[oracle(query, wanted, rows)], atol=1e-3)
 
 
 def test_rows_are_read_from_their_file_in_the_order_asked(tmp_path: Path) -> None:
