@@ -48,6 +48,7 @@ VOCABULARY = (
 
 _WINDOW = 5 * SAMPLE_RATE
 _SILENCE = 0.01
+_SWOLLEN_BYTES = 512 * 2**20
 
 
 class ScriptedRecognizer:
@@ -58,8 +59,8 @@ class ScriptedRecognizer:
             audio gives equal text and different audio different text.
         language: The language it claims to hear.
         pause: Seconds it takes over each recognition.
-        misbehave: What to do instead (`crash`, `segfault`, `hog`, `hang`, `raise`) for audio of up to so many seconds,
-            by those seconds.
+        misbehave: What to do instead (`crash`, `swell`, `segfault`, `hog`, `hang`, `raise`) for audio of up to so many
+            seconds, by those seconds.
     """
 
     def __init__(
@@ -122,6 +123,9 @@ class ScriptedRecognizer:
             match what:
                 case "crash":
                     os.kill(os.getpid(), signal.SIGKILL)
+                case "swell":  # until the system kills it
+                    filled = np.ones(_SWOLLEN_BYTES, np.uint8)
+                    os.kill(os.getpid(), signal.SIGKILL if filled.all() else signal.SIGABRT)
                 case "segfault":
                     ctypes.string_at(0)
                 case "hog":

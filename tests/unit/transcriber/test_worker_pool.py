@@ -87,6 +87,45 @@ async def test_native_crashes_and_exhausted_memory_cost_one_attempt_too(tmp_path
         assert pids(pool).isdisjoint(before)
 
 
+async def test_workers_that_the_system_kills_leave_no_memory_behind(tmp_path: Path) -> None:
+    path = audio(tmp_path, 1)
+    async with running(misbehave={"2": "swell"}) as pool:
+        with pytest.raises(RecognizerFailed, match="signal 9"):  # the first makes room for what all after it need
+            await recognize(pool, path, 1)
+        await eventually(pool.ready, timeout=30)
+        before, files = resident_mib(), open_files()
+        most = 0.0
+        for _ in range(5):
+            dying = asyncio.create_task(recognize(pool, path, 1))
+            while not dying.done():
+                most = max(most, resident_mib())
+                await asyncio.sleep(0.005)
+            with pytest.raises(RecognizerFailed, match="signal 9"):
+                await dying
+            await eventually(pool.ready, timeout=30)
+        assert most > before + 200  # it was there
+        assert resident_mib() < before + 30
+        assert open_files() <= files
+
+
+def open_files() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+def resident_mib() -> float:
+    """Memory of this process and of all below it."""
+    pages, parents = {}, {}
+    for folder in Path("/proc").iterdir():
+        with contextlib.suppress(OSError):
+            if folder.name.isdecimal():
+                fields = (folder / "stat").read_text().rpartition(")")[2].split()
+                parents[int(folder.name)], pages[int(folder.name)] = int(fields[1]), int(fields[21])
+    family = {os.getpid()}
+    while more := {pid for pid, parent in parents.items() if parent in family} - family:
+        family |= more
+    return sum(pages.get(pid, 0) for pid in family) * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+
 async def test_a_worker_that_hangs_is_killed_at_its_time_limit(tmp_path: Path) -> None:
     limits = PoolLimits(workers=1, base_seconds=0.2, seconds_per_second=0.1)
     async with running(limits, misbehave={"2": "hang"}) as pool:
