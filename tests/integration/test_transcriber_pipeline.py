@@ -5,7 +5,8 @@ import contextlib
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Callable
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,7 @@ from services.transcriber.turns import Turns
 from services.transcriber.worker import WorkerSpec
 from services.transcriber.worker_pool import PoolLimits, WorkerPool
 from tests.support import eventually, free_port
+from tests.support.long_media import repeated, write_said_at
 from tests.support.media import MediaMaker, Tone, silence
 from tests.support.mesh import Backbone
 
@@ -265,6 +267,83 @@ async def test_a_video_is_fetched_by_its_url(backbone: Backbone) -> None:
     assert video.source is not None
     assert (video.source.filename, video.source.bytes) == ("coffee.mp4", len(data))
     assert await backbone.objects.get(media_key(video_id)) == data
+
+
+@pytest.mark.parametrize(("stalls", "ends"), [(1, ""), (100, "FETCH_STALLED")])
+async def test_a_url_that_stalls_is_tried_again_and_in_the_end_given_up(
+    backbone: Backbone, stalls: int, ends: str
+) -> None:
+    data = SAMPLE.read_bytes()
+    asked = 0
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal asked
+        asked += 1
+        await reader.readuntil(b"\r\n\r\n")
+        part = data[: len(data) // 2] if asked <= stalls else data
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: video/mp4\r\nContent-Length: %d\r\n\r\n" % len(data) + part)
+        with contextlib.suppress(ConnectionError):
+            await reader.read()  # until the other side has had enough
+        writer.close()
+
+    video_id = new_video_id()
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        async with transcriber(backbone, allow_private_urls=True, fetch_stall_seconds=0.5, fetch_max_attempts=2):
+            await backbone.videos.create(video_id, title="", url=f"http://127.0.0.1:{port}/coffee.mp4")
+            if ends:
+                letter = await dead_letter(backbone)
+                assert (letter.reason, letter.consumer, asked) == (ends, "slicer", 2)
+                assert "sent nothing for 0.5 s" in letter.message
+                assert await backbone.objects.list(video_prefix(video_id)) == []
+            else:
+                video = await until(backbone, video_id, transcribed)
+                assert video.source is not None
+                assert (video.source.bytes, asked) == (len(data), 2)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+async def test_a_day_of_silence_is_ready_in_the_memory_of_an_hour(backbone: Backbone, tmp_path: Path) -> None:
+    peaks = []
+    async with transcriber(backbone, slice_seconds=300, first_slice_seconds=60):
+        for hours in (1, 24):
+            # Not MP4, whose index FFmpeg holds whole: some 100 MiB for a day.
+            minute = write_said_at(tmp_path / "minute.mkv", np.zeros(0, np.int16), [], seconds=60)
+            media = repeated(minute, tmp_path / f"{hours}.mkv", times=60 * hours)
+            with watching_decoders() as peak:
+                video_id = await upload(backbone, media)
+                video = await until(backbone, video_id, lambda video: video.status is VideoStatus.READY, timeout=1500)
+            assert video.slices == []
+            assert video.duration == pytest.approx(3600 * hours, rel=0.001)
+            assert [warning.reason for warning in video.warnings] == ["NO_SPEECH"]
+            peaks.append(peak[0])
+    assert 20 < peaks[0] < 200
+    assert peaks[1] < peaks[0] + 16
+
+
+@contextlib.contextmanager
+def watching_decoders() -> Iterator[list[float]]:
+    """Gives the most memory (MiB) that a decoder of ours has had."""
+    peak = [0.0]
+    done = threading.Event()
+
+    def watch() -> None:
+        while not done.wait(0.1):
+            for folder in Path("/proc").iterdir():
+                with contextlib.suppress(OSError, StopIteration):
+                    if folder.name.isdecimal() and b"transcriber.decoder" in (folder / "cmdline").read_bytes():
+                        lines = (folder / "status").read_text().splitlines()
+                        kib = int(next(line for line in lines if line.startswith("VmHWM")).split()[1])
+                        peak[0] = max(peak[0], kib / 1024)
+
+    thread = threading.Thread(target=watch)
+    thread.start()
+    try:
+        yield peak
+    finally:
+        done.set()
+        thread.join()
 
 
 async def test_a_worker_that_dies_costs_one_attempt_and_in_the_end_the_slice(backbone: Backbone) -> None:

@@ -5,11 +5,12 @@ import os
 from contextlib import aclosing
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 
 from services.transcriber.media import MediaReader
-from services.transcriber.pcm import SAMPLE_RATE, read_flac, to_s16
+from services.transcriber.pcm import SAMPLE_RATE, read_flac, to_s16, write_flac
 from services.transcriber.problems import MediaProblem, Reason
 from services.transcriber.slicer import AudioSlice, DecoderFailed, Slicer, Slicing, SlicingLimits
 from tests.support import eventually
@@ -69,6 +70,27 @@ async def test_silence_has_no_slices_and_says_so(media: MediaMaker) -> None:
     assert found == []
     assert [warning.reason for warning in slicing.warnings] == [Reason.NO_SPEECH]
     assert slicing.duration == pytest.approx(45, abs=0.2)
+
+
+async def test_a_voice_on_one_of_eight_channels_at_192_khz_is_heard_as_if_it_were_alone(tmp_path: Path) -> None:
+    spoken = to_s16(np.concatenate(list(MediaReader(SAMPLE, max_seconds=3600).blocks()))[: 40 * SAMPLE_RATE])
+    write_flac(tmp_path / "alone.flac", spoken)
+    eight = np.zeros((len(spoken) * 12, 8), np.int16)
+    eight[:, 3] = np.repeat(spoken, 12)
+    with av.open(str(tmp_path / "eight.mkv"), "w") as out:
+        stream = out.add_stream("flac", rate=192_000, layout="7.1")
+        for start in range(0, len(eight), 4608):
+            block = np.ascontiguousarray(eight[start : start + 4608].reshape(1, -1))
+            frame = av.AudioFrame.from_ndarray(block, format="s16", layout="7.1")
+            frame.sample_rate, frame.pts = 192_000, start
+            out.mux(stream.encode(frame))
+        out.mux(stream.encode(None))
+    alone, _, _ = await sliced(tmp_path / "alone.flac")
+    found, _, slicing = await sliced(tmp_path / "eight.mkv")
+    assert slicing.warnings == []
+    assert slicing.duration == pytest.approx(40, abs=0.1)
+    heard, there = (sum(cut.speech_seconds for cut in cuts) for cuts in (found, alone))
+    assert heard == pytest.approx(there, rel=0.1)
 
 
 async def test_a_problem_is_told_by_name(media: MediaMaker) -> None:
