@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-from bisect import bisect_right
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from operator import itemgetter
 from typing import Literal, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from earmark.internal.v1 import shard_service_pb2 as pb
 
@@ -72,8 +71,8 @@ class Scores:
 
     def __init__(self, response: pb.SearchShardResponse) -> None:
         self.hits = list(response.hits)
-        self.semantic = [hit.semantic_score for hit in self.hits]
-        self.keyword = [hit.keyword_score for hit in self.hits]
+        self.semantic = np.array([hit.semantic_score for hit in self.hits])
+        self.keyword = np.array([hit.keyword_score for hit in self.hits])
 
 
 class Candidates:
@@ -84,35 +83,30 @@ class Candidates:
     """
 
     def __init__(self, answers: Iterable[Scores]) -> None:
-        hits: list[pb.ShardHit] = []
-        semantic: list[float] = []
-        keyword: list[float] = []
-        self._ends: list[int] = []
-        for scores in answers:
-            hits += scores.hits
-            semantic += scores.semantic
-            keyword += scores.keyword
-            self._ends.append(len(hits))
-        self.semantic = _Leg(hits, "semantic_score", semantic)
-        self.keyword = _Leg(hits, "keyword_score", keyword)
+        answered = list(answers)
+        hits = [hit for scores in answered for hit in scores.hits]
+        none = np.empty(0)
+        self._ends = np.cumsum([len(scores.hits) for scores in answered], dtype=np.int64)
+        self.semantic = _Leg(hits, "semantic_score", np.concatenate([none, *(one.semantic for one in answered)]))
+        self.keyword = _Leg(hits, "keyword_score", np.concatenate([none, *(one.keyword for one in answered)]))
 
     def cut_short(self, *, asked: int, depth: int) -> list[int]:
         """Says which of the answers may leave out one of the best `depth` of a leg, `asked` being asked for."""
         short: set[int] = set()
         for leg in (self.semantic, self.keyword):
             # Whatever a response left out is at most as good as the last that it gave.
-            better = Counter(bisect_right(self._ends, at) for at in leg.better(depth))
-            short.update(number for number, count in better.items() if count >= asked)
+            better = np.bincount(np.searchsorted(self._ends, leg.better(depth), side="right"))
+            short.update(np.flatnonzero(better >= asked).tolist())
         return sorted(short)
 
 
 class _Leg:
     """What one leg says of all hits. A score of zero can stand for "not found", which the message knows."""
 
-    def __init__(self, hits: list[pb.ShardHit], name: _Score, scores: list[float]) -> None:
+    def __init__(self, hits: list[pb.ShardHit], name: _Score, scores: npt.NDArray[np.float64]) -> None:
         self._hits = hits
         self._name = name
-        self._scores = np.array(scores, dtype=np.float64)
+        self._scores = scores
         self._cleared = False
         self._worst: dict[int, float] = {}
 
@@ -126,9 +120,9 @@ class _Leg:
             best.setdefault(chunk_id, (-score, chunk_id, hit))
         return sorted(best.values(), key=_PLACE)[:depth]
 
-    def better(self, depth: int) -> list[int]:
+    def better(self, depth: int) -> npt.NDArray[np.int64]:
         """Gives the places of those that are better than the last of the best `depth`; of all, when there are fewer."""
-        return np.flatnonzero(self._scores > self._threshold(depth)).tolist()
+        return np.flatnonzero(self._scores > self._threshold(depth))
 
     def _threshold(self, depth: int) -> float:
         """Gives the `depth`-th best score; minus infinity when there are fewer."""
