@@ -8,10 +8,9 @@ edited. The recognizer never writes under the name of an edit.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import math
 import secrets
-from collections.abc import AsyncIterable, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Protocol
@@ -19,23 +18,20 @@ from typing import Any, Protocol
 import structlog
 
 from services.common.errors import (
-    DeadlineExceeded,
     InvalidArgument,
-    MediaTooLarge,
     NotFound,
     ObjectNotFound,
-    Overloaded,
     TranscriptChanged,
     TranscriptInTheMaking,
     VideoNotFound,
 )
-from services.common.executor import BoundedExecutor
 from services.common.ids import is_video_id, slice_id
 from services.common.objects import transcript_key
 from services.common.transcript import Segment, SliceTranscript, Word
 from services.common.videos.model import Slice, SliceState, Video, VideoStatus
 from services.gateway import transcript_form
 from services.gateway.attributes import one_line
+from services.gateway.bodies import Bodies
 from services.gateway.import_form import MAX_SEGMENT_CHARS, MAX_SPEAKER_CHARS
 from services.gateway.import_slices import cut
 from services.gateway.tidying import tidying
@@ -134,21 +130,15 @@ class Edits:
         self._objects = objects
         self._videos = videos
         self._slice_seconds = slice_seconds
-        self._max_bytes = max_bytes
         self.max_segments = max_segments
-        self._concurrency = concurrency
-        self._idle_seconds = idle_seconds
-        self._running = 0
-        self._reading = BoundedExecutor("edits", threads=1, queue=concurrency)
-
-    def close(self) -> None:
-        """Ends the thread."""
-        self._reading.close()
-
-    def check_size(self, announced: int) -> None:
-        """Refuses a body by its announced size, before a byte of it is read. Raises MediaTooLarge."""
-        if announced > self._max_bytes:
-            raise self._too_large()
+        self._bodies = Bodies(
+            "edits",
+            max_bytes=max_bytes,
+            too_large="is it the right file?",
+            concurrency=concurrency,
+            idle_seconds=idle_seconds,
+        )
+        self.check_size, self.close = self._bodies.check_size, self._bodies.close
 
     async def put(self, video_id: str, blocks: AsyncIterable[bytes], form: str, revision: int | None = None) -> Video:
         """Puts a body in place of the transcript there is; see `put_given`.
@@ -165,10 +155,10 @@ class Edits:
             EarmarkError: As of `put_given`.
         """
         _check_id(video_id)
-        with self._place():
-            body = await self._read(blocks)
-            read = partial(transcript_form.read, body, form, max_segments=self.max_segments)
-            return await self._put(video_id, read, revision)
+        with self._bodies.place():
+            async with self._bodies.read(blocks) as body:
+                read = partial(transcript_form.read, body, form, max_segments=self.max_segments)
+                return await self._put(video_id, read, revision)
 
     async def put_given(
         self, video_id: str, read: Callable[[], transcript_form.GivenTranscript], revision: int | None = None
@@ -188,23 +178,13 @@ class Edits:
             Overloaded: Too many edits are under way.
         """
         _check_id(video_id)
-        with self._place():
+        with self._bodies.place():
             return await self._put(video_id, read, revision)
-
-    @contextlib.contextmanager
-    def _place(self) -> Iterator[None]:
-        if self._running >= self._concurrency:
-            raise Overloaded(f"{self._running} edits are under way; try again shortly", retry_after_seconds=1)
-        self._running += 1
-        try:
-            yield
-        finally:
-            self._running -= 1
 
     async def _put(
         self, video_id: str, read: Callable[[], transcript_form.GivenTranscript], revision: int | None
     ) -> Video:
-        given = await self._reading.run(read)
+        given = await self._bodies.run(read)
         for attempt in range(_ATTEMPTS):
             video = await self._open(video_id, revision)
             if not (video.slicing_done or video.status is VideoStatus.FAILED):
@@ -214,7 +194,7 @@ class Edits:
                     metadata={"status": video.status.value},
                 )
             present = await self._present(video)
-            plan = await self._reading.run(_planned, video, present, given, self._slice_seconds)
+            plan = await self._bodies.run(_planned, video, present, given, self._slice_seconds)
             try:
                 return await self._keep(video, plan)
             except TranscriptChanged:
@@ -326,32 +306,7 @@ class Edits:
             stored = await self._objects.get(transcript_key(video_id, part.slice_id, part.edit))
         except ObjectNotFound:
             return None  # it failed before it was transcribed
-        return await self._reading.run(SliceTranscript.from_bytes, stored)
-
-    async def _read(self, blocks: AsyncIterable[bytes]) -> bytearray:
-        body = bytearray()
-        source = aiter(blocks)
-        while True:
-            try:
-                async with asyncio.timeout(self._idle_seconds):
-                    block = await anext(source, None)
-            except TimeoutError:
-                raise DeadlineExceeded(
-                    f"no byte came for {self._idle_seconds:g} s; send it again", reason="UPLOAD_STALLED"
-                ) from None
-            if block is None:
-                return body
-            if len(body) + len(block) > self._max_bytes:
-                raise self._too_large()
-            body += block
-
-    def _too_large(self) -> MediaTooLarge:
-        return MediaTooLarge(
-            f"the transcript is over the limit of {self._max_bytes} bytes; is it the right file?",
-            reason="IMPORT_TOO_LARGE",
-            field="body",
-            metadata={"max_bytes": str(self._max_bytes)},
-        )
+        return await self._bodies.run(SliceTranscript.from_bytes, stored)
 
 
 def _check_id(video_id: str) -> None:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from collections.abc import AsyncIterable, Callable, Collection, Iterator, Sequence
+from collections.abc import AsyncIterable, Callable, Collection, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
@@ -12,12 +11,12 @@ from typing import Protocol
 import structlog
 from prometheus_client import Counter
 
-from services.common.errors import DeadlineExceeded, MediaTooLarge, Overloaded
-from services.common.executor import BoundedExecutor
+from services.common.errors import Overloaded
 from services.common.ids import new_video_id, slice_id
 from services.common.objects import transcript_key, video_prefix
 from services.common.transcript import Segment, SliceTranscript
 from services.common.videos.model import Video
+from services.gateway.bodies import Bodies
 from services.gateway.import_form import NewTranscript, read_json
 from services.gateway.import_slices import cut
 from services.gateway.tidying import tidying
@@ -139,23 +138,15 @@ class Imports:
         self._objects = objects
         self._videos = videos
         self._slice_seconds = slice_seconds
-        self._max_bytes = max_bytes
         self.max_segments = max_segments
-        self._concurrency = concurrency
-        self._idle_seconds = idle_seconds
-        self._running = 0
-        self._held_bytes = 0
-        # One thread: what it does holds the interpreter's lock, and one body taken apart is memory enough.
-        self._reading = BoundedExecutor("imports", threads=1, queue=concurrency)
-
-    def close(self) -> None:
-        """Ends the thread."""
-        self._reading.close()
-
-    def check_size(self, announced: int) -> None:
-        """Refuses a body by its announced size, before a byte of it is read. Raises MediaTooLarge."""
-        if announced > self._max_bytes:
-            raise self._too_large()
+        self._bodies = Bodies(
+            "imports",
+            max_bytes=max_bytes,
+            too_large="import it in parts",
+            concurrency=concurrency,
+            idle_seconds=idle_seconds,
+        )
+        self.check_size, self.close = self._bodies.check_size, self._bodies.close
 
     async def from_stream(self, blocks: AsyncIterable[bytes]) -> Imported:
         """Imports what a JSON body says.
@@ -166,13 +157,9 @@ class Imports:
             Overloaded: Too many imports are under way.
             DeadlineExceeded: The bytes stopped coming.
         """
-        with self._place():
-            body = bytearray()
-            try:
-                await self._read(blocks, body)
+        with self._bodies.place():
+            async with self._bodies.read(blocks) as body:
                 return await self._create(partial(read_json, body, max_segments=self.max_segments))
-            finally:
-                self._held_bytes -= len(body)
 
     async def create(self, read: Callable[[], NewTranscript]) -> Imported:
         """Imports what `read`, called in a thread, gives.
@@ -181,42 +168,12 @@ class Imports:
             InvalidArgument: Something in it is wrong.
             Overloaded: Too many imports are under way.
         """
-        with self._place():
+        with self._bodies.place():
             return await self._create(read)
-
-    @contextlib.contextmanager
-    def _place(self) -> Iterator[None]:
-        if self._running >= self._concurrency:
-            raise self._overloaded()
-        self._running += 1
-        try:
-            yield
-        finally:
-            self._running -= 1
-
-    async def _read(self, blocks: AsyncIterable[bytes], body: bytearray) -> None:
-        source = aiter(blocks)
-        while True:
-            try:
-                async with asyncio.timeout(self._idle_seconds):
-                    block = await anext(source, None)
-            except TimeoutError:
-                raise DeadlineExceeded(
-                    f"no byte came for {self._idle_seconds:g} s; import again", reason="UPLOAD_STALLED"
-                ) from None
-            if block is None:
-                return
-            if len(body) + len(block) > self._max_bytes:
-                raise self._too_large()
-            # Many small imports go at once, but only a few of the largest.
-            if self._held_bytes + len(block) > 4 * self._max_bytes:
-                raise self._overloaded()
-            body += block
-            self._held_bytes += len(block)
 
     async def _create(self, read: Callable[[], NewTranscript]) -> Imported:
         video_id = new_video_id()
-        ready = await self._reading.run(self._prepare, video_id, read)
+        ready = await self._bodies.run(self._prepare, video_id, read)
         new = ready.new
         if new.external_id and (there := await self._videos.by_external_id(new.external_id)) is not None:
             return Imported(there, already_there=True)
@@ -267,14 +224,3 @@ class Imports:
     async def _remove(self, video_id: str) -> None:
         with tidying(video_id):
             await self._objects.delete_prefix(video_prefix(video_id))
-
-    def _overloaded(self) -> Overloaded:
-        return Overloaded(f"{self._running} imports are under way; try again shortly", retry_after_seconds=1)
-
-    def _too_large(self) -> MediaTooLarge:
-        return MediaTooLarge(
-            f"the transcript is over the limit of {self._max_bytes} bytes; import it in parts",
-            reason="IMPORT_TOO_LARGE",
-            field="body",
-            metadata={"max_bytes": str(self._max_bytes)},
-        )
