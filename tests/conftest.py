@@ -8,6 +8,7 @@ from pathlib import Path
 import nats
 import pymongo
 import pytest
+from hypothesis import HealthCheck, settings
 
 from earmark.local import models
 from services.common.settings import CommonSettings
@@ -15,6 +16,9 @@ from tests.support import mesh, servers
 from tests.support.media import MediaMaker
 
 REPOSITORY = Path(__file__).resolve().parents[1]
+# How fast examples are made says something about the machine only, and a busy one must not fail a test.
+settings.register_profile("earmark", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("earmark")
 LAYERS = ("unit", "contract", "integration", "e2e", "chaos")
 
 
