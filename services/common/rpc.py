@@ -6,6 +6,7 @@ import functools
 import json
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from types import TracebackType
 from typing import Any, cast
 
 import grpc
@@ -170,43 +171,49 @@ def _wrap(handler: grpc.RpcMethodHandler[Any, Any], method: str) -> grpc.RpcMeth
 
 def _single(call: Method, method: str) -> Method:
     async def wrapped(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
-        started, code = time.perf_counter(), "OK"
-        try:
-            with tracing.span(method, _incoming(context)):
-                return await call(request, context)
-        except EarmarkError as error:
-            code = error.code
-            await _abort(context, error)
-        except grpc.aio.AbortError:
-            raise
-        except Exception as error:  # noqa: BLE001  # the boundary: logged with an id, answered with it
-            code = "INTERNAL"
-            await _abort(context, _internal(method, error))
-        finally:
-            SECONDS.labels(method, code).observe(time.perf_counter() - started)
+        async with _Answering(method, context):
+            return await call(request, context)
 
     return wrapped
 
 
 def _stream(call: Method, method: str) -> Method:
     async def wrapped(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> AsyncIterator[Any]:
-        started, code = time.perf_counter(), "OK"
-        try:
-            with tracing.span(method, _incoming(context)):
-                async for response in call(request, context):
-                    yield response
-        except EarmarkError as error:
-            code = error.code
-            await _abort(context, error)
-        except grpc.aio.AbortError:
-            raise
-        except Exception as error:  # noqa: BLE001  # the boundary: logged with an id, answered with it
-            code = "INTERNAL"
-            await _abort(context, _internal(method, error))
-        finally:
-            SECONDS.labels(method, code).observe(time.perf_counter() - started)
+        async with _Answering(method, context):
+            async for response in call(request, context):
+                yield response
 
     return wrapped
+
+
+class _Answering:
+    """What lies around the work of one call."""
+
+    __slots__ = ("_context", "_method", "_span", "_started")
+
+    def __init__(self, method: str, context: grpc.aio.ServicerContext[Any, Any]) -> None:
+        self._method = method
+        self._context = context
+        self._span = tracing.span(method, _incoming(context))
+        self._started = time.perf_counter()
+
+    async def __aenter__(self) -> None:
+        self._span.__enter__()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._span.__exit__(kind, error, trace)
+        code = "OK"
+        try:
+            if isinstance(error, EarmarkError):
+                code = error.code
+                await _abort(self._context, error)
+            elif isinstance(error, Exception) and not isinstance(error, grpc.aio.AbortError):
+                code = "INTERNAL"
+                await _abort(self._context, _internal(self._method, error))  # logged with an id, answered with it
+        finally:
+            SECONDS.labels(self._method, code).observe(time.perf_counter() - self._started)
 
 
 def _incoming(context: grpc.aio.ServicerContext[Any, Any]) -> dict[str, str]:
