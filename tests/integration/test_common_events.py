@@ -272,9 +272,42 @@ async def test_an_import_of_thousands_does_not_hold_an_upload_back_and_goes_on(b
 
     async with consuming(backbone.bus, "embedder", handler):
         await eventually(lambda: len(done) == 90)
-    # Though all that was imported had been waiting before it: the upload has every other turn, and no more.
+    # Though all that was imported had been waiting before it; and that goes on all the while.
     assert done[0] == uploaded
     assert done[:20].count(uploaded) == 10
+    assert done[:9].count(uploaded) < 9
+
+
+async def test_captions_of_hours_hold_no_other_upload_back_and_go_on(backbone: Backbone) -> None:
+    long, talk, short, corrected, heard = (new_video_id() for _ in range(5))
+    media = Source("talk.mp4", "video/mp4", 5, "0" * 64)
+    # A day's worth is put in place first, then everybody else comes.
+    for video_id, count in ((long, 66), (corrected, 20), (talk, 6), (short, 1)):
+        parts = [(slice_id(number), number * 300.0, (number + 1) * 300.0) for number in range(count)]
+        await backbone.videos.create_imported(
+            video_id, title="Talk", slices=parts, duration=count * 300.0, asr_model="imported", source=media
+        )
+        if video_id == corrected:
+            edits = {name: "e" for name, _, _ in parts}
+            await backbone.videos.edit_transcript(video_id, edits, transcript_revision=0)
+    await backbone.videos.create(heard, title="Talk", source=media)
+    await backbone.videos.begin_processing(heard)
+    await backbone.videos.add_slice(heard, slice_id(0), start_time=0.0, end_time=11.0)
+    await backbone.videos.slice_transcribed(heard, slice_id(0), language="en", asr_model="base")
+    done: list[str] = []
+
+    async def handler(event: Event) -> Outcome:
+        assert isinstance(event.message, pb.SliceTranscribed)
+        done.append(event.message.video_id)
+        return Done()
+
+    async with consuming(backbone.bus, "embedder", handler):
+        await eventually(lambda: len(done) == 66 + 2 * 20 + 6 + 1 + 1)
+    # In the first lane: two of each long one, two more of the correction, two of the talk, and the two short ones.
+    assert max(done.index(short), done.index(heard)) < 2 * 10
+    assert len(done) - 1 - done[::-1].index(talk) < 40
+    # The longest does not wait for all of them to end.
+    assert done[:40].count(long) > 5
 
 
 async def test_what_is_given_with_its_media_or_corrected_or_tried_again_is_where_it_belongs(backbone: Backbone) -> None:
@@ -293,6 +326,24 @@ async def test_what_is_given_with_its_media_or_corrected_or_tried_again_is_where
     # Somebody waits for what he has corrected.
     await backbone.videos.edit_transcript(video, {slice_id(0): "e"}, transcript_revision=0)
     assert await _waiting(backbone) == (2, 3)
+
+
+async def test_of_many_slices_owed_at_once_only_the_first_are_in_the_lane_of_what_was_just_heard(
+    backbone: Backbone,
+) -> None:
+    parts = [(slice_id(number), number * 300.0, (number + 1) * 300.0) for number in range(20)]
+    video, heard = new_video_id(), Source("talk.mp4", "video/mp4", 5, "0" * 64)
+    await backbone.videos.create_imported(
+        video, title="Talk", slices=parts, duration=6000.0, asr_model="imported", source=heard
+    )
+    assert await _waiting(backbone) == (2, 0)
+    await backbone.videos.edit_transcript(video, {name: "e" for name, _, _ in parts}, transcript_revision=0)
+    assert await _waiting(backbone) == (4, 0)
+    await backbone.videos.nudge(await backbone.videos.get(video))
+    assert await _waiting(backbone) == (6, 0)
+    # One by one they go ahead, wherever in the video they are.
+    await backbone.videos.edit_transcript(video, {slice_id(19): "f"}, transcript_revision=1)
+    assert await _waiting(backbone) == (7, 0)
 
 
 async def _waiting(backbone: Backbone) -> tuple[int, int]:

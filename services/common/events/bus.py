@@ -34,9 +34,9 @@ class OwedEvent:
     payload: bytes
 
     @classmethod
-    def of(cls, kind: str, message: Message, video_id: str, *, bulk: bool = False) -> OwedEvent:
-        """Makes the event of `kind` for a video, with a fresh id; `bulk` where nobody waits for that one video."""
-        subject = topology.subject(kind, video_id, topology.lane_of(message, bulk=bulk))
+    def of(cls, kind: str, message: Message, video_id: str, *, bulk: bool = False, place: int = 0) -> OwedEvent:
+        """Makes the event of `kind` for a video, with a fresh id; `bulk` and `place` are those of `lane_of`."""
+        subject = topology.subject(kind, video_id, topology.lane_of(message, bulk=bulk, place=place))
         return cls(str(ULID()), subject, message.SerializeToString())
 
 

@@ -43,8 +43,12 @@ LANES: Final = 7
 usual lengths the first minute, to minute 7, to 27, to 67, to 2.4 hours, to 5 hours, and the rest."""
 
 BULK_LANE: Final = 1
-"""Lane of slice.transcribed for transcripts that were imported, which come by the thousand. Lane 0 is for what was
-uploaded or edited, whose slices come as they are heard: it has every other turn at least, and all while it is alone."""
+"""Lane of slice.transcribed for transcripts that were imported, which come by the thousand; it is asked last."""
+
+GIVEN_LANES: Final = (0, 2, 3, 4)
+"""Lanes of slice.transcribed for all else. What is heard or corrected comes slice by slice, into lane 0; captions and
+whole transcripts come with all their slices at once: the first two go there too, then 4, 8, and the rest to the others.
+At the usual lengths that is ten minutes, to half an hour, to 70 minutes, and the rest. Lane 0 has every other turn."""
 
 _DAY = 24 * 3600.0
 
@@ -98,7 +102,10 @@ CONSUMERS: Final = (
         for lane in range(1, LANES)
     ),
     ConsumerRow(name="embedder", stream=EVENTS, subject="earmark.v1.slice.transcribed.>"),
-    ConsumerRow(name=f"embedder-{BULK_LANE}", stream=EVENTS, subject=f"earmark.v1.slice.transcribed-{BULK_LANE}.>"),
+    *(
+        ConsumerRow(name=f"embedder-{lane}", stream=EVENTS, subject=f"earmark.v1.slice.transcribed-{lane}.>")
+        for lane in (*GIVEN_LANES[1:], BULK_LANE)
+    ),
     ConsumerRow(name="cleaner", stream=EVENTS, subject="earmark.v1.video.deleted.>"),
     ConsumerRow(name="undertaker", stream=DEAD, subject="earmark.dead.>"),
     ConsumerRow(name="advisories", stream=ADVISORIES, subject="$JS.EVENT.ADVISORY.CONSUMER.MAX_DELIVERIES.>"),
@@ -118,13 +125,21 @@ def subject(kind: str, video_id: str, lane: int = 0) -> str:
     return f"earmark.v1.{kind}{f'-{lane}' if lane else ''}.{slot_of(video_id):03d}.{video_id}"
 
 
-def lane_of(message: Message, *, bulk: bool = False) -> int:
+def lane_of(message: Message, *, bulk: bool = False, place: int = 0) -> int:
     """Gives the lane of an event.
 
-    That of its position in the video for slice.cut; for slice.transcribed whether it is one of a bulk; 0 for any other.
+    That of its position in the video for slice.cut; for slice.transcribed that of its place among those owed at once,
+    or of what is imported; 0 for any other.
+
+    Args:
+        message: The event.
+        bulk: Whether nobody waits for that one video.
+        place: How many events like it its video owes at once before it.
     """
     if isinstance(message, pb.SliceTranscribed):
-        return BULK_LANE if bulk else 0
+        if bulk:
+            return BULK_LANE
+        return GIVEN_LANES[min((place // 2 + 1).bit_length() - 1, len(GIVEN_LANES) - 1)]
     if not isinstance(message, pb.SliceCut) or not message.slice_id.isdecimal():
         return 0
     return min((int(message.slice_id) + 1).bit_length() - 1, LANES - 1)
@@ -141,7 +156,7 @@ def consumer(name: str) -> ConsumerRow:
 
 
 def lanes_of(work: str) -> list[ConsumerRow]:
-    """Gives the consumers of a work, one for each of its lanes in order; mostly that is the one called `work`."""
+    """Gives the consumers of a work, one for each of its lanes as they are asked; mostly just the one called `work`."""
     return [row for row in CONSUMERS if work_of(row.name) == work]
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
-from collections.abc import AsyncIterator, Collection, Iterator, Mapping
+from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -56,9 +56,12 @@ def _now() -> dt.datetime:
     return now.replace(microsecond=now.microsecond // 1000 * 1000)
 
 
-def _onward(state: SliceState, video_id: str, slice_id: str, *, bulk: bool) -> OwedEvent:
-    """Gives the event that moves a slice on; `bulk` where the video has no media, but was imported."""
-    return OwedEvent.of(NEXT_EVENT[state], _slice_message(state, video_id, slice_id), video_id, bulk=bulk)
+def _onward(video_id: str, slices: Iterable[tuple[str, SliceState]], *, bulk: bool = False) -> list[OwedEvent]:
+    """Gives the events that move slices on; `bulk` where the video has no media, but was imported."""
+    return [
+        OwedEvent.of(NEXT_EVENT[state], _slice_message(state, video_id, slice_id), video_id, bulk=bulk, place=place)
+        for place, (slice_id, state) in enumerate(slices)
+    ]
 
 
 def _slice_message(state: SliceState, video_id: str, slice_id: str) -> Message:
@@ -246,7 +249,8 @@ class VideoStore:
             source: Its media, which is stored; None where there is none but the transcript.
         """
         now = _now()
-        owed = [_onward(SliceState.TRANSCRIBED, video_id, slice_id, bulk=source is None) for slice_id, _, _ in slices]
+        given = ((slice_id, SliceState.TRANSCRIBED) for slice_id, _, _ in slices)
+        owed = _onward(video_id, given, bulk=source is None)
         doc = _new_document(video_id, now, title=title, url=url, collection=collection, tags=tags, owed=owed)
         doc |= {
             "status": VideoStatus.PROCESSING,
@@ -516,10 +520,8 @@ class VideoStore:
                 raise TranscriptInTheMaking(f"{video_id} is not all cut yet; wait until it is, or has failed")
             if duration is not None:
                 change["duration"] = duration
-            owed = [
-                OwedEvent.of("slice.transcribed", pb.SliceTranscribed(video_id=video_id, slice_id=name), video_id)
-                for name in edits
-            ]
+            # Never `bulk`: somebody waits for what he has corrected.
+            owed = _onward(video_id, ((name, SliceState.TRANSCRIBED) for name in sorted(edits)))
             # Conditional on the revision, since the slices are written as they were read.
             condition = {"revision": doc["revision"]}
             if await self._change(video_id, condition, {"$set": change, "$inc": {"transcript_revision": 1}}, owed):
@@ -558,13 +560,14 @@ class VideoStore:
         doc = await self._videos.find_one({"_id": video_id}, _WITHOUT_CHUNKS)
         if doc is None:
             raise VideoNotFound(video_id)
-        owed: list[OwedEvent] = []
+        again: list[tuple[str, SliceState]] = []
         slices = doc["slices"]
         for entry in slices:
             if entry["state"] == SliceState.FAILED:
                 state = SliceState(entry.pop("failed_from", SliceState.CUT))
                 entry.update(state=state, attempts=0)
-                owed.append(_onward(state, video_id, entry["slice_id"], bulk=doc["source"] is None))
+                again.append((entry["slice_id"], state))
+        owed = _onward(video_id, again, bulk=doc["source"] is None)
         if not doc["slicing_done"]:
             owed.append(OwedEvent.of("video.uploaded", pb.VideoUploaded(video_id=video_id), video_id))
         status = VideoStatus.PROCESSING if doc["slicing_done"] else VideoStatus.UPLOADED
@@ -629,11 +632,8 @@ class VideoStore:
         else:
             if not video.slicing_done:
                 owed.append(OwedEvent.of("video.uploaded", pb.VideoUploaded(video_id=video.video_id), video.video_id))
-            owed += [
-                _onward(part.state, video.video_id, part.slice_id, bulk=video.source is None)
-                for part in video.slices
-                if part.state in NEXT_EVENT
-            ]
+            undone = ((part.slice_id, part.state) for part in video.slices if part.state in NEXT_EVENT)
+            owed += _onward(video.video_id, undone, bulk=video.source is None)
         await self._change(video.video_id, {"revision": video.revision}, {"$set": {}}, owed, even_deleting=True)
         await self.settle(video.video_id)
 

@@ -27,12 +27,19 @@ def test_what_was_imported_has_a_lane_of_its_own_wherever_in_the_video_it_is() -
     for index in (0, 40):
         message = pb.SliceTranscribed(slice_id=slice_id(index))
         assert topology.lane_of(message) == 0
-        assert topology.lane_of(message, bulk=True) == topology.BULK_LANE
+        assert topology.lane_of(message, bulk=True, place=index) == topology.BULK_LANE
+
+
+@pytest.mark.parametrize(
+    ("place", "lane"), [(0, 0), (1, 0), (2, 2), (5, 2), (6, 3), (13, 3), (14, 4), (66, 4), (99999, 4)]
+)
+def test_of_slices_owed_at_once_only_the_first_go_where_what_was_just_heard_goes(place: int, lane: int) -> None:
+    assert topology.lane_of(pb.SliceTranscribed(slice_id=slice_id(40)), place=place) == lane
 
 
 @pytest.mark.parametrize(
     ("work", "kind", "lanes"),
-    [("recognizer", "slice.cut", topology.LANES), ("embedder", "slice.transcribed", topology.BULK_LANE + 1)],
+    [("recognizer", "slice.cut", topology.LANES), ("embedder", "slice.transcribed", len(topology.GIVEN_LANES) + 1)],
 )
 def test_a_lane_shows_in_the_subject_and_not_in_the_kind(work: str, kind: str, lanes: int) -> None:
     subjects = [topology.subject(kind, new_video_id(), lane) for lane in range(lanes)]
@@ -42,6 +49,10 @@ def test_a_lane_shows_in_the_subject_and_not_in_the_kind(work: str, kind: str, l
     for subject in subjects:
         assert sum(subject.startswith(row.subject.removesuffix(">")) for row in rows) == 1
     assert [topology.work_of(row.name) for row in rows] == [work] * lanes
+
+
+def test_what_was_imported_is_asked_for_last() -> None:
+    assert topology.lanes_of("embedder")[-1].name == f"embedder-{topology.BULK_LANE}"
 
 
 def test_early_lanes_go_first_and_no_lane_starves() -> None:
