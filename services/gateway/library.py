@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
+from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -338,8 +339,17 @@ def _body(spoken: Spoken, form: CaptionFormat, *, all_of_it: bool, words: bool) 
             )
             return orjson.dumps(shown)
         case CaptionFormat.VTT:
-            return captions.to_vtt(transcripts, language=language, words=words).encode()
+            return captions.to_vtt(transcripts, language=written_in(transcripts) or language, words=words).encode()
         case CaptionFormat.SRT:
             return captions.to_srt(transcripts).encode()
         case CaptionFormat.TXT:
             return captions.to_txt(transcripts).encode()
+
+
+def written_in(transcripts: Sequence[SliceTranscript]) -> str:
+    """Gives the language of most of the text, which of a translation is not the one spoken; empty when unknown."""
+    seconds: defaultdict[str, float] = defaultdict(float)
+    for transcript in transcripts:
+        for segment in transcript.segments:
+            seconds[segment.language or transcript.language] += segment.end - segment.start
+    return max(seconds, key=lambda code: seconds[code], default="")

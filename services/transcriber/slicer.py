@@ -106,8 +106,9 @@ class Slicing:
                     path = Path(fields.pop("path"))
                     yield AudioSlice(path=path, **fields)
                     path.unlink(missing_ok=True)  # noqa: ASYNC240  # removing a small local file
-                    self._process.stdin.write(b"\n")
-                    with contextlib.suppress(ConnectionError):
+                    # The child may have cut its last slice and ended; uvloop tells a closed pipe by RuntimeError.
+                    with contextlib.suppress(ConnectionError, RuntimeError):
+                        self._process.stdin.write(b"\n")
                         await self._process.stdin.drain()
                 case "progress":
                     pass

@@ -20,13 +20,14 @@ SPEECH: Final = 0.5
 SILENCE: Final = 0.35
 """A frame below this probability is silence (Silero's `neg_threshold`)."""
 
+INAUDIBLE: Final = 1e-4
+"""Peak (-80 dBFS, three steps of 16 bits) under which a frame cannot hold speech that anything could recognize."""
+
 Voice = npt.NDArray[np.float32]
 """Probability of speech of each frame, shape (frames,), in [0, 1]."""
 
 _CONTEXT = 64
 _BLOCK = FRAME * 1024
-_INAUDIBLE = 1e-4
-"""Peak (-80 dBFS, three steps of 16 bits) under which a frame cannot hold speech that anything could recognize."""
 
 
 def model_path() -> Path:
@@ -87,7 +88,7 @@ class VoiceActivity:
         if not len(frames):
             return np.zeros(0, np.float32)
         result = np.zeros(len(frames), np.float32)
-        audible = np.abs(frames).max(axis=1) >= _INAUDIBLE
+        audible = np.abs(frames).max(axis=1) >= INAUDIBLE
         if not audible.any():
             self.reset()
             return result

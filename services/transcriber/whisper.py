@@ -17,7 +17,7 @@ from services.common.transcript import Segment, Word
 from services.transcriber.languages import LANGUAGE_CLEAR, LanguageListener
 from services.transcriber.pcm import SAMPLE_RATE, Samples
 from services.transcriber.recognizer import Instructions, NotAvailable, Recognition
-from services.transcriber.voice import FRAME_SECONDS, SPEECH, Voice, VoiceActivity
+from services.transcriber.voice import FRAME, FRAME_SECONDS, INAUDIBLE, SPEECH, Voice, VoiceActivity
 
 _GAP_SECONDS: Final = 1.5
 """Between words further apart than this a segment is split: Whisper, which does not hear the silence that voice
@@ -92,6 +92,20 @@ class WhisperRecognizer:
 
     def recognize(self, samples: Samples, instructions: Instructions, voice: Voice | None = None) -> Recognition:
         """See `Recognizer`."""
+        start, end = audible(samples)
+        if start == end:
+            return Recognition("", 0.0, [])
+        found = self._recognized(
+            samples[start:end],
+            instructions,
+            None if voice is None else voice[start // FRAME : -(-end // FRAME)],
+        )
+        if start:
+            moved = [_moved(segment, start / SAMPLE_RATE) for segment in found.segments]
+            found = replace(found, segments=moved)
+        return found
+
+    def _recognized(self, samples: Samples, instructions: Instructions, voice: Voice | None) -> Recognition:
         options = instructions.options
         multilingual = bool(self._model.model.is_multilingual)
         known = set(self._model.supported_languages) if multilingual else {"en"}
@@ -184,6 +198,19 @@ class WhisperRecognizer:
             fruitless = 0 if found else fruitless + 1
             segments = sorted(segments + found, key=lambda segment: segment.start)
         return segments
+
+
+def audible(samples: Samples) -> tuple[int, int]:
+    """Gives the first sample and the last but one that are worth listening to: a second around what can be heard.
+
+    After a minute of digital silence the voice activity detection that the library runs takes a soft voice for more of
+    it: of "And so my fellow Americans, ask not" the last two words were lost.
+    """
+    loud = np.flatnonzero(np.abs(samples) >= INAUDIBLE)
+    if not len(loud):
+        return 0, 0
+    start = max(0, int(loud[0]) - SAMPLE_RATE)
+    return start - start % FRAME, min(len(samples), int(loud[-1]) + 1 + SAMPLE_RATE)
 
 
 def uncovered(voice: Voice, segments: Sequence[Segment]) -> list[tuple[float, float]]:

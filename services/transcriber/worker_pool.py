@@ -117,7 +117,7 @@ class _Worker:
         try:
             self._process.stdin.write(orjson.dumps(request) + b"\n")
             await self._process.stdin.drain()
-        except ConnectionError:
+        except (ConnectionError, RuntimeError):  # the latter is uvloop's, for a pipe that is closed already
             raise _Died(await self._cause()) from None
         return await self._answer(seconds)
 

@@ -109,6 +109,14 @@ def test_speech_of_the_shared_media(
     assert recognition.language == language
 
 
+def test_no_word_is_lost_after_a_minute_of_silence(base: WhisperRecognizer, shared_media: Path) -> None:
+    """After that much of nothing, voice activity detection takes the soft "ask not" for more of it."""
+    speech = load(shared_media / "audio/jfk.flac")
+    recognition = base.recognize(np.concatenate([np.zeros(60 * SAMPLE_RATE, np.float32), speech]), Instructions())
+    assert "my fellow americans ask not" in said(recognition)
+    assert 59.5 <= recognition.segments[0].start < 61
+
+
 @pytest.mark.parametrize(
     "name", ["bigbuckbunny_20s_music_no_speech.mp4", "noise_no_speech_8s.wav", "silence_60s_audio_only.mp4"]
 )

@@ -1,9 +1,12 @@
 """The decoding child process: limits, problems, back-pressure, and that it never outlives its use."""
 
 import asyncio
+import json
 import os
 from contextlib import aclosing
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import av
 import numpy as np
@@ -193,3 +196,22 @@ async def test_the_samples_of_a_slice_are_those_of_the_media() -> None:
         async for cut in slicing.slices():
             there = whole[round(cut.start * SAMPLE_RATE) : round(cut.end * SAMPLE_RATE)]
             assert np.array_equal(to_s16(read_flac(cut.path)), there)
+
+
+async def test_a_child_that_ended_needs_no_word_that_its_last_slice_was_taken(tmp_path: Path) -> None:
+    """Uvloop tells a pipe whose reader is gone by RuntimeError, where asyncio's own loop says nothing."""
+    last = tmp_path / "last.flac"
+    last.write_bytes(b"sound")
+    lines = asyncio.StreamReader()
+    cut = {"type": "slice", "index": 0, "start": 0.0, "end": 1.0, "speech_seconds": 1.0, "path": str(last)}
+    done = {"type": "done", "duration": 1.0, "warnings": []}
+    lines.feed_data(b"".join(json.dumps(line).encode() + b"\n" for line in (cut, done)))
+
+    def closed(_: bytes) -> None:
+        raise RuntimeError("unable to perform operation on <WriteUnixTransport closed=True>; the handler is closed")
+
+    child: Any = SimpleNamespace(stdout=lines, stdin=SimpleNamespace(write=closed))
+    slicing = Slicing(child, SlicingLimits())
+    assert [one.index async for one in slicing.slices()] == [0]
+    assert slicing.duration == 1.0
+    assert not last.exists()
