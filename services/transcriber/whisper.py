@@ -159,13 +159,16 @@ class WhisperRecognizer:
         """Where the language changes, listens to each segment by itself: a window has one language, speech may not."""
         edges = [b.start for a, b in pairwise(segments) if a.language != b.language]
         decided: list[Segment] = []
-        for segment in segments:
+        for place, segment in enumerate(segments):
             near = any(abs(edge - segment.start) < _WINDOW_SECONDS for edge in edges)
             if not near or segment.end - segment.start < _SHORTEST_DECIDED_SECONDS:
                 decided.append(segment)
                 continue
-            start = max(0.0, segment.start - _MARGIN_SECONDS)
-            piece = samples[_sample(start) : _sample(segment.end + _MARGIN_SECONDS)]
+            # A little around it, but nothing that its neighbours have said already.
+            before = min(segments[place - 1].end, segment.start) if place else 0.0
+            after = max(segments[place + 1].start, segment.end) if place + 1 < len(segments) else math.inf
+            start = max(before, segment.start - _MARGIN_SECONDS)
+            piece = samples[_sample(start) : _sample(min(after, segment.end + _MARGIN_SECONDS))]
             language, probability = self._model.language_of(piece)
             if language == segment.language or probability < LANGUAGE_CLEAR:
                 decided.append(segment)
