@@ -52,6 +52,15 @@ class Segment:
     suspect: str = ""
     """Why nobody may have said it (one of `SUSPICIONS`); empty for what is believed."""
 
+    @property
+    def heard(self) -> bool:
+        """Whether a recognizer says when it was; else a person did. What a recognizer gives has figures of the model.
+
+        The text of a segment that was heard may be a person's: the share of speech in it stays then.
+        """
+        figures = self.average_log_probability, self.no_speech_probability, self.compression_ratio
+        return any(figures) or self.confidence is not None or self.speech_share is not None
+
 
 @dataclass(frozen=True, slots=True)
 class SliceTranscript:

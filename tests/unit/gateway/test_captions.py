@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.common.transcript import Segment, SliceTranscript, Word
-from services.gateway import captions
+from services.gateway import caption_lines, captions, cue_times
 
 
 def transcript(*segments: Segment, slice_id: str = "00000") -> SliceTranscript:
@@ -42,7 +42,7 @@ def test_slices_are_put_in_order_of_time() -> None:
 
 def test_long_segments_are_split_at_words_with_their_times() -> None:
     text = "This sentence goes on for quite a while, and then it goes on for a good deal more without any end in sight."
-    cues = list(captions.cues_of([spoken(text, 10.0, each=0.3)]))
+    cues = list(cue_times.cues_of([spoken(text, 10.0, each=0.3)]))
     assert len(cues) > 1
     assert " ".join(" ".join(cue.lines) for cue in cues) == text
     assert all(len(cue.lines) <= 2 and all(len(line) <= 42 for line in cue.lines) for cue in cues)
@@ -51,7 +51,7 @@ def test_long_segments_are_split_at_words_with_their_times() -> None:
 
 
 def test_segments_without_words_get_times_in_proportion() -> None:
-    cues = list(captions.cues_of([Segment(0.0, 20.0, "word " * 40)]))
+    cues = list(cue_times.cues_of([Segment(0.0, 20.0, "word " * 40)]))
     assert cues[0].start == 0.0
     assert cues[-1].end == pytest.approx(20.0)
     assert all(cue.end - cue.start <= 7.5 for cue in cues)
@@ -62,13 +62,14 @@ def test_wide_scripts_take_two_columns() -> None:
         "これは句読点のない非常に長い日本語の文章であり字幕の行は二十一文字まで"
         "しか入りませんので必ず折り返されなければなりません"
     )
-    cues = list(captions.cues_of([Segment(0.0, 12.0, text)]))
+    cues = list(cue_times.cues_of([Segment(0.0, 12.0, text)]))
     assert "".join("".join(cue.lines) for cue in cues) == text
     assert all(len(line) <= 21 for cue in cues for line in cue.lines)
 
 
-def test_overlapping_segments_give_cues_that_do_not_overlap() -> None:
-    cues = list(captions.cues_of([Segment(0.0, 5.0, "first"), Segment(3.0, 6.0, "second")]))
+def test_what_a_recognizer_heard_gives_cues_that_do_not_overlap() -> None:
+    heard = [Segment(0.0, 5.0, "first", confidence=0.9), Segment(3.0, 6.0, "second", confidence=0.9)]
+    cues = list(cue_times.cues_of(heard))
     assert [(cue.start, cue.end) for cue in cues] == [(0.0, 3.0), (3.0, 6.0)]
 
 
@@ -120,13 +121,14 @@ def test_json_has_all_the_recognizer_knew() -> None:
 )
 def test_cues_are_in_order_narrow_and_complete(rows: list[tuple[str, float, float]]) -> None:
     segments = sorted(
-        (Segment(start, start + length, text) for text, start, length in rows), key=lambda s: (s.start, s.end)
+        (Segment(start, start + length, text, confidence=0.9) for text, start, length in rows),
+        key=lambda s: (s.start, s.end),
     )
-    cues = list(captions.cues_of(segments))
+    cues = list(cue_times.cues_of(segments))
     assert all(cue.start < cue.end for cue in cues)
     assert all(first.end <= second.start for first, second in pairwise(cues))
-    assert all(len(cue.lines) <= captions.LINES for cue in cues)
-    assert all(captions._columns(line) <= captions.LINE_COLUMNS for cue in cues for line in cue.lines)
+    assert all(len(cue.lines) <= caption_lines.LINES for cue in cues)
+    assert all(caption_lines.columns(line) <= caption_lines.LINE_COLUMNS for cue in cues for line in cue.lines)
     letters = re.sub(r"\s", "", "".join(segment.text for segment in segments))
     assert re.sub(r"\s", "", "".join("".join(cue.lines) for cue in cues)) == letters
 
