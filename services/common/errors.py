@@ -113,7 +113,7 @@ class ModelMismatch(FailedPrecondition):
 
 
 class TranscriptChanged(FailedPrecondition):
-    """Somebody else has edited the transcript since the caller looked at it."""
+    """The transcript is not at the revision the caller says: mostly somebody else has edited it since."""
 
     reason = "TRANSCRIPT_CHANGED"
 

@@ -254,6 +254,12 @@ class Edits:
         video = await self._videos.get(video_id)
         if video.status is VideoStatus.DELETING:
             raise VideoNotFound(video_id)
+        if revision is not None and revision > video.transcript_revision:
+            raise TranscriptChanged(
+                f"the transcript of {video_id} has no revision {revision} yet: it is at {video.transcript_revision}; "
+                "get it again and repeat your change",
+                metadata={"transcript_revision": str(video.transcript_revision)},
+            )
         if revision is not None and video.transcript_revision != revision:
             raise TranscriptChanged(
                 f"the transcript of {video_id} is at revision {video.transcript_revision}, not {revision}: somebody "
@@ -447,7 +453,9 @@ def _changed(transcript: SliceTranscript, index: int, change: SegmentChange) -> 
 def _check_times(transcript: SliceTranscript, index: int, start: float, end: float) -> None:
     """Refuses times over those of the neighbours, but for what overlapped already."""
     before = transcript.segments[index]
-    if not (math.isfinite(start) and math.isfinite(end) and 0 <= start < end):
+    if start < 0:
+        raise InvalidArgument(f"a segment cannot start at {start:g} s; a start is at least 0", field="start")
+    if not (math.isfinite(start) and math.isfinite(end) and start < end):
         raise InvalidArgument(
             f"a segment cannot go from {start:g} s to {end:g} s; its end must be behind its start", field="start"
         )

@@ -87,7 +87,8 @@ def _read_json(body: bytes | bytearray, max_segments: int) -> GivenTranscript:
         raise InvalidArgument(f"the body is not JSON (NaN and Infinity are none): {error}", field="body") from None
     if not isinstance(fields, dict) or not isinstance(fields.get("segments"), list):
         raise InvalidArgument(
-            'the body must be a JSON object such as {"segments": [{"start": 0, "end": 2.5, "text": "…"}]}', field="body"
+            'the transcript must be a JSON object such as {"segments": [{"start": 0, "end": 2.5, "text": "…"}]}',
+            field="body",
         )
     if unknown := fields.keys() - _FIELDS:
         raise InvalidArgument(f"there is no field {min(unknown)[:64]!r}; there are segments and language", field="body")

@@ -339,7 +339,8 @@ def check_captions_size(size: int) -> None:
 def form_of(captions: bytes) -> str:
     """Says what captions are by how they begin: vtt, json, or else srt."""
     head = captions[:64].removeprefix(b"\xef\xbb\xbf").lstrip()
-    return "vtt" if head.startswith(b"WEBVTT") else "json" if head.startswith(b"{") else "srt"
+    # A list is not taken, but whoever sends one is to be told what JSON needs, not what SubRip does.
+    return "vtt" if head.startswith(b"WEBVTT") else "json" if head.startswith((b"{", b"[")) else "srt"
 
 
 def clean_filename(text: str) -> str:

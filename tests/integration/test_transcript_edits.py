@@ -169,6 +169,9 @@ async def test_corrections_follow_each_other_and_wrong_revisions_are_refused(mes
     stale = await correct(mesh, video_id, "00000.0", '"1"', text="Number four.")
     assert (stale.status_code, reason(stale)) == (412, "TRANSCRIPT_CHANGED")
     assert "revision 3" in stale.json()["error"]["message"]
+    early = await correct(mesh, video_id, "00000.0", '"9"', text="Number four.")
+    assert (early.status_code, reason(early)) == (412, "TRANSCRIPT_CHANGED")
+    assert "has no revision 9 yet" in early.json()["error"]["message"]
     assert (await transcript(mesh, video_id))["segments"][0]["text"] == "Number three."
     assert (await correct(mesh, video_id, "00000.0", '"x"', text="Number four.")).status_code == 400
     both = await asyncio.gather(
@@ -207,6 +210,11 @@ async def test_wrong_corrections_say_what_to_do(
     assert (response.status_code, reason(response)) == (status, why), response.text
     assert (await mesh.backbone.videos.get(video_id)).transcript_revision == 0
     assert len(await mesh.backbone.objects.list(f"videos/{video_id}/")) == 2
+
+
+async def test_a_start_before_the_beginning_is_told_as_that(mesh: Gateway) -> None:
+    response = await correct(mesh, await heard(mesh), "00000.0", start=-1)
+    assert response.json()["error"]["message"].endswith("a start is at least 0")
 
 
 async def test_what_nobody_says_is_left_out_of_captions_and_chunks(mesh: Gateway, embedder: None) -> None:
@@ -256,6 +264,16 @@ async def test_captions_are_put_and_come_back(mesh: Gateway) -> None:
     put = await mesh.http.put(url, content=srt, headers={"Content-Type": "application/x-subrip"})
     assert put.status_code == 202
     assert [one["text"] for one in (await transcript(mesh, video_id))["segments"]] == ["Hello there.", "Good & bye."]
+
+
+async def test_times_a_person_puts_are_not_moved_to_where_words_were_heard(mesh: Gateway) -> None:
+    video_id = await heard(mesh)
+    url = f"/videos/{video_id}/transcript"
+    vtt = "WEBVTT\n\n00:19.600 --> 00:29.000\nThe yeast eats all sugar.\n"
+    assert (await mesh.http.put(url, content=vtt, headers=VTT)).status_code == 202
+    assert (await transcript(mesh, video_id))["segments"][0]["words"]  # what was heard is known still
+    shown = (await mesh.http.get(url, params={"format": "vtt"})).text
+    assert shown.endswith("\n00:00:19.600 --> 00:00:26.600\nThe yeast eats all sugar.\n")
 
 
 @pytest.mark.parametrize(
@@ -349,11 +367,12 @@ async def test_an_upload_with_captions_needs_no_recognizer(mesh: Gateway, embedd
     assert told == [("Hello there.", "Ann"), ("Goodbye.", "")]
 
 
-async def test_an_upload_with_captions_that_are_none_leaves_nothing(mesh: Gateway) -> None:
-    files = {"captions": ("talk.vtt", b"hello", "text/vtt"), "file": ("talk.mp4", b"media", "video/mp4")}
+@pytest.mark.parametrize(("captions", "told"), [(b"hello", "captions cannot be read"), (b"[]", "a JSON object such")])
+async def test_an_upload_with_captions_that_are_none_leaves_nothing(mesh: Gateway, captions: bytes, told: str) -> None:
+    files = {"captions": ("talk.vtt", captions, "text/vtt"), "file": ("talk.mp4", b"media", "video/mp4")}
     response = await mesh.http.post("/videos/upload", files=files)
     assert response.status_code == 400
-    assert "captions cannot be read" in response.json()["error"]["message"]
+    assert told in response.json()["error"]["message"]
     assert await mesh.backbone.objects.list("videos/") == []
 
 
