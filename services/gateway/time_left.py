@@ -22,6 +22,8 @@ log = structlog.get_logger()
 GIVEN = "imported"
 WINDOW = dt.timedelta(minutes=15)
 """What was done longer ago says nothing of the mesh as it is."""
+A_MOMENT = 5.0
+"""Seconds by which what waits for no recognizer may be late before its estimate is taken back."""
 KEPT_SECONDS = 3.0
 """For so long the mesh is not asked again."""
 _OWN_SLICES = 2
@@ -67,7 +69,7 @@ class TimeLeft:
             log.warning("time_left_unknown", error=repr(error))
             return None
         left = by_the_mesh(video, self._recent, self._now())
-        return None if left is None else round(left, 1)
+        return None if left is None or _late(video, left, self._now()) else round(left, 1)
 
 
 def by_itself(video: Video, now: dt.datetime) -> float | None:
@@ -139,6 +141,15 @@ def _since(part: Slice, began: dt.datetime | None) -> bool:
 def _was_heard(video: Video, part: Slice) -> bool:
     """Whether a slice needs a recognizer, which takes a hundred times as long as what comes behind it."""
     return not part.edit and video.metadata.asr_model != GIVEN
+
+
+def _late(video: Video, left: float, now: dt.datetime) -> bool:
+    """Whether an estimate is disproved: nothing is to be heard any more, and what is left should long be done.
+
+    The mesh's speed says nothing of what waits behind another's slices.
+    """
+    heard = all(part.state is not SliceState.CUT for part in video.slices)
+    return heard and video.began_at is not None and (now - video.began_at).total_seconds() > left + A_MOMENT
 
 
 def _to_be_heard(video: Video) -> bool:

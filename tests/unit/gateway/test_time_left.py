@@ -81,6 +81,22 @@ def test_nothing_is_made_up() -> None:
     assert by_the_mesh(fresh, [imported], NOW) is None  # what was only embedded says nothing of what is to be heard
 
 
+async def test_what_should_long_be_embedded_has_no_estimate_rather_than_none_left() -> None:
+    class Videos:
+        async def recent(self, since: dt.datetime) -> list[Video]:
+            return [video("b", 5, 4, began=6, each=3000.0, status="ready", metadata=given)]
+
+    def waiting(began: float, state: str = "transcribed", **more: Any) -> Video:
+        part = {"slice_id": "00000", "start_time": 0.0, "end_time": 5.0, "attempts": 0, "state": state}
+        return video("a", began=began, **{"slices": [part], "metadata": given} | more)
+
+    given = {"uploaded_at": NOW, "asr_model": "imported"}
+    time_left = TimeLeft(videos=Videos(), now=lambda: NOW)
+    assert await time_left.of(waiting(1)) == 0.0
+    assert await time_left.of(waiting(30)) is None
+    assert await time_left.of(waiting(30, "embedded")) is None
+
+
 async def test_only_what_is_on_its_way_and_all_cut_has_an_estimate() -> None:
     class Videos:
         asked = 0
