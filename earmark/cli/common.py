@@ -60,7 +60,9 @@ def explain(error: EarmarkClientError) -> str:
     if isinstance(error, ConnectionFailed):
         lines.append("Start the mesh with `earmark up`, or name another gateway with --url.")
     if isinstance(error, ApiError):
-        lines += [f"  {violation.field}: {violation.description}" for violation in error.violations]
+        # The message mostly says what is wrong with the one field there is.
+        told = (violation for violation in error.violations if violation.description != error.message)
+        lines += [f"  {violation.field}: {violation.description}" for violation in told]
         if error.retry_after:
             lines.append(f"Try again in {error.retry_after:g} s.")
     return "\n".join(lines)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from contextlib import suppress
 from enum import StrEnum
 from itertools import islice
@@ -18,6 +19,12 @@ from earmark.cli import common
 from earmark.cli.format import clock, size, state
 from earmark.client import Client, NotFound, Video, VideoStatus
 from earmark.client.calls import SuspectSegments
+
+_FOR_GOOD = {
+    "EMPTY_FILE", "NOT_MEDIA", "INCOMPLETE_MEDIA", "NO_AUDIO_TRACK", "EMPTY_AUDIO_TRACK", "UNSUPPORTED_CODEC",
+    "DAMAGED_AUDIO", "MEDIA_TOO_LONG", "DECODING_TOO_COSTLY", "MEDIA_TOO_LARGE", "MEDIA_UNREADABLE",
+}  # fmt: skip
+"""Reasons of failure that lie in the media itself, so that trying again comes to the same."""
 
 
 class Suspect(StrEnum):
@@ -69,7 +76,9 @@ def list_videos(
             video.metadata.language or "-",
             uploaded.astimezone().strftime("%Y-%m-%d %H:%M") if uploaded else "-",
         )
-    common.out.print(table)
+    if not common.out.is_terminal:  # what a program reads is whole, however wide
+        table.width = _unbounded(table)
+    common.out.print(table, crop=common.out.is_terminal)
     if more:
         common.out.print(f"[dim]Only the newest {limit}: --limit shows more.[/]")
 
@@ -91,9 +100,10 @@ def show(
     if video.error:
         where = f" in slice {video.error.slice_id}" if video.error.slice_id else ""
         common.out.print(
-            f"[red]✗[/] {escape(video.error.message)} [dim]({video.error.stage}{where}: {video.error.reason})[/]\n"
-            f"  `earmark retry {video.video_id}` does what is missing once more."
+            f"[red]✗[/] {escape(video.error.message)} [dim]({video.error.stage}{where}: {video.error.reason})[/]"
         )
+        if video.error.reason not in _FOR_GOOD:
+            common.out.print(f"  `earmark retry {video.video_id}` does what is missing once more.")
 
 
 def transcript(  # noqa: PLR0917  (typer reads options off the parameters)
@@ -192,6 +202,11 @@ def _wait_until_gone(client: Client, video_id: str) -> None:
     with suppress(NotFound):  # gone before the watch began
         for _ in client.watch(video_id):
             pass
+
+
+def _unbounded(table: Table) -> int:
+    """How wide a table is with each row on one line."""
+    return common.out.measure(table, options=common.out.options.update(max_width=sys.maxsize)).maximum
 
 
 def _state(video: Video) -> Text:

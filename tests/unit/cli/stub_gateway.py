@@ -108,6 +108,12 @@ class _Handler(BaseHTTPRequestHandler):
     def do_PUT(self) -> None:
         body = self.rfile.read(int(self.headers.get("content-length") or 0))
         self.server.put.append((self.headers["content-type"], self.headers["if-match"], body))
+        if body.startswith(b"refused"):
+            wrong = [{"reason": "INVALID_ARGUMENT"}, {"field": "body", "description": "it has no cues"}]
+            if b"twice" in body:
+                wrong.append({"field": "segments", "description": "and no times"})
+            self._json(400, {"error": {"status": "INVALID_ARGUMENT", "message": "it has no cues", "details": wrong}})
+            return
         self._json(202, self.server.videos[self.path.split("/")[2]])
 
     def do_POST(self) -> None:

@@ -163,6 +163,34 @@ def test_ls_and_show(earmark: Earmark, gateway: StubGateway) -> None:
     assert json.loads(earmark("ls", "--json", gateway=gateway)[1])[0]["video_id"] == "vid_1"
 
 
+def test_retry_is_suggested_only_where_it_can_help(earmark: Earmark, gateway: StubGateway) -> None:
+    for reason in ("INCOMPLETE_MEDIA", "NOT_MEDIA", "NO_AUDIO_TRACK", "RECOGNIZER_FAILED"):
+        error = {"stage": "slice", "reason": reason, "message": "Upload the whole file.", "slice_id": None}
+        video_id = gateway.add("failed", error=error)["video_id"]
+        _, out, _ = earmark("show", video_id, gateway=gateway)
+        assert "Upload the whole file." in out
+        assert ("earmark retry" in out) == (reason == "RECOGNIZER_FAILED")
+
+
+def test_what_a_program_reads_of_ls_is_whole(earmark: Earmark, gateway: StubGateway) -> None:
+    title = "How bread rises, and why " * 11
+    gateway.add("ready", title=title.strip())
+    _, out, _ = earmark("ls", gateway=gateway)
+    [row] = [line for line in out.splitlines() if "vid_1" in line]
+    assert title.strip() in row
+    assert "1:01" in row
+
+
+def test_what_is_wrong_is_said_once(earmark: Earmark, gateway: StubGateway, tmp_path: Path) -> None:
+    gateway.add("ready")
+    (tmp_path / "t.srt").write_text("refused")
+    code, _, err = earmark("transcript", "put", "vid_1", str(tmp_path / "t.srt"), gateway=gateway)
+    assert (code, err) == (1, "error: it has no cues\n")
+    (tmp_path / "t.srt").write_text("refused twice")
+    code, _, err = earmark("transcript", "put", "vid_1", str(tmp_path / "t.srt"), gateway=gateway)
+    assert err == "error: it has no cues\n  segments: and no times\n"
+
+
 def test_transcript_in_every_form(earmark: Earmark, gateway: StubGateway, tmp_path: Path) -> None:
     gateway.add("ready")
     assert earmark("transcript", "vid_1", gateway=gateway)[1] == "the transcript as txt\n"
