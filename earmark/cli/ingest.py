@@ -69,7 +69,7 @@ def ingest(  # noqa: PLR0917  (typer reads options off the parameters)
             collection=collection,
             tags=tuple(tag or ()),
             speech=speech,
-            captions=captions.read_bytes() if captions else b"",
+            captions=captions.read_bytes() if captions else None,
         )
         for source in wanted
     ]

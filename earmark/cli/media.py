@@ -25,8 +25,8 @@ class Source:
     collection: str = ""
     tags: tuple[str, ...] = ()
     speech: SpeechOptions = field(default_factory=SpeechOptions, hash=False)
-    captions: bytes = b""
-    """A transcript there is already, as WebVTT, SubRip or JSON; a file's only."""
+    captions: bytes | None = None
+    """A transcript there is already, as WebVTT, SubRip or JSON; a file's only, and None where there is none."""
 
 
 class NoSuchSource(Exception):

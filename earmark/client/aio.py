@@ -60,7 +60,7 @@ class AsyncClient:
         filename: str = "",
         collection: str = "",
         tags: Iterable[str] = (),
-        captions: str | bytes = b"",
+        captions: str | bytes | None = None,
         progress: Progress | None = None,
         **speech: Unpack[calls.SpeechOptions],
     ) -> Video:

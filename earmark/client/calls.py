@@ -94,11 +94,13 @@ class SpeechOptions(TypedDict, total=False):
 
 
 def upload_fields(
-    *, title: str, collection: str, tags: Iterable[str], captions: str | bytes, speech: SpeechOptions
+    *, title: str, collection: str, tags: Iterable[str], captions: str | bytes | None, speech: SpeechOptions
 ) -> list[tuple[str, str | bytes]]:
-    """The parts of an upload's form that go before the file."""
-    fields: list[tuple[str, str | bytes]] = [("title", title), ("collection", collection)]
-    return [*fields, *(("tag", tag) for tag in tags), *_speech(speech).items(), ("captions", captions)]
+    """The parts of an upload's form that go before the file; empty texts are left out."""
+    told = [("title", title), ("collection", collection), *(("tag", tag) for tag in tags), *_speech(speech).items()]
+    fields: list[tuple[str, str | bytes]] = [(name, text) for name, text in told if text]
+    # Empty captions are sent, and refused: left out they would have the speech recognized instead.
+    return fields if captions is None else [*fields, ("captions", captions)]
 
 
 def create_from_url(

@@ -24,7 +24,7 @@ class FileUpload:
     Args:
         file: readable in binary and seekable; sent from its present position.
         filename: name to give the gateway.
-        fields: names and texts (or their bytes, as they are) that go before the file; empty ones are left out.
+        fields: names and texts (or their bytes, as they are) that go before the file.
         progress: told after each block.
     """
 
@@ -42,7 +42,6 @@ class FileUpload:
         self._head = b"".join(
             self._part(f'form-data; name="{name}"') + (text.encode() if isinstance(text, str) else text) + b"\r\n"
             for name, text in fields
-            if text
         )
         self._head += self._part(f'form-data; name="file"; filename="{_quoted(filename)}"', content_type)
         self._tail = f"\r\n--{self._boundary}--\r\n".encode()

@@ -64,7 +64,7 @@ class Client:
         filename: str = "",
         collection: str = "",
         tags: Iterable[str] = (),
-        captions: str | bytes = b"",
+        captions: str | bytes | None = None,
         progress: Progress | None = None,
         **speech: Unpack[calls.SpeechOptions],
     ) -> Video:

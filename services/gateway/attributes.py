@@ -7,6 +7,7 @@ import unicodedata
 from collections.abc import Sequence
 
 from services.common.errors import InvalidArgument
+from services.common.languages import RECOGNIZED
 from services.common.speech import SpeechOptions
 
 MAX_TITLE_CHARS = 300
@@ -92,16 +93,32 @@ def checked_tags(given: Sequence[str]) -> tuple[str, ...]:
     return tuple(tags)
 
 
-def checked_speech(*, language: str = "", prompt: str = "", hotwords: str = "", task: str = "") -> SpeechOptions:
+def checked_speech(
+    *, language: str = "", prompt: str = "", hotwords: str = "", task: str = "", heard: bool = True
+) -> SpeechOptions:
     """Gives what was said of the speech in a video, in the form to keep.
 
+    Args:
+        language: ISO 639-1 code.
+        prompt: Text as it might stand before the speech.
+        hotwords: Words to be expected.
+        task: `transcribe` or `translate`.
+        heard: Whether a recognizer is to hear it, which does not know every language; captions may be of any.
+
     Raises:
-        InvalidArgument: The language is no ISO 639 code, the task is unknown, or a text is too long.
+        InvalidArgument: The language is no ISO 639 code or one that no recognizer knows, the task is unknown, or a
+            text is too long.
     """
     code = language.strip().lower()
     if code and not _LANGUAGE.fullmatch(code):
         raise InvalidArgument(
             f"{_shown(language)} is no language; give its ISO 639-1 code, such as 'en', or nothing to have it detected",
+            field="language",
+        )
+    if code and heard and code not in RECOGNIZED:
+        raise InvalidArgument(
+            f"{_shown(code)} is no language that the recognizer knows; it knows {len(RECOGNIZED)}, among them en, de, "
+            "fr, es, ja and zh: give the ISO 639-1 code of one, or nothing to have it detected",
             field="language",
         )
     if task not in {"", "transcribe", "translate"}:

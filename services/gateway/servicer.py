@@ -79,7 +79,7 @@ class VideoServicer(video_grpc.VideoServiceServicer):
             content_type=new.content_type,
             collection=new.collection,
             tags=list(new.tags),
-            speech=_speech(new.speech),
+            speech=_speech(new.speech, heard=not new.captions),
             captions=new.captions,
         )
         details.check()
@@ -188,11 +188,15 @@ def _date(stamp: Timestamp, field: str) -> dt.datetime:
         ) from None
 
 
-def _speech(given: pb.SpeechOptions) -> SpeechOptions:
+def _speech(given: pb.SpeechOptions, *, heard: bool = True) -> SpeechOptions:
     if given.task not in messages.TASKS:
         raise InvalidArgument(f"there is no task {given.task}", field="task")
     return checked_speech(
-        language=given.language, prompt=given.prompt, hotwords=given.hotwords, task=messages.TASKS[given.task]
+        language=given.language,
+        prompt=given.prompt,
+        hotwords=given.hotwords,
+        task=messages.TASKS[given.task],
+        heard=heard,
     )
 
 

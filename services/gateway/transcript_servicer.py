@@ -50,7 +50,7 @@ class TranscriptServicer(transcript_grpc.TranscriptServiceServicer):
         """Gives what was said as captions or as text."""
         found = await self._library.transcript(
             request.video_id,
-            _named(messages.FORMATS, request.format, "format"),
+            _form(request.format, "format", "VTT, SRT or TXT"),
             _named(messages.SUSPECT, request.suspect, "suspect"),
             words=request.words,
             original=request.original,
@@ -70,7 +70,7 @@ class TranscriptServicer(transcript_grpc.TranscriptServiceServicer):
         if request.HasField("captions"):
             if request.captions.format == transcript_pb2.CAPTION_FORMAT_TXT:
                 raise InvalidArgument("text without times cannot be put; give VTT or SRT", field="captions.format")
-            form = _named(messages.FORMATS, request.captions.format, "captions.format")
+            form = _form(request.captions.format, "captions.format", "VTT or SRT")
             return await self._edits.put(request.video_id, _block(request.captions.content), form, revision)
         if not request.HasField("segments"):
             raise InvalidArgument("there is no transcript; give captions or segments", field="transcript")
@@ -91,6 +91,13 @@ class TranscriptServicer(transcript_grpc.TranscriptServiceServicer):
             video, edited = await self._edits.change(request.video_id, request.segment_id, change, revision)
         segment = messages.segment(request.segment_id, edited)
         return pb.UpdateSegmentResponse(video=messages.video(video), segment=segment)
+
+
+def _form(value: int, field: str, choice: str) -> str:
+    """Gives what the domain calls a form of captions, of which one has to be named. Raises InvalidArgument."""
+    if value == transcript_pb2.CAPTION_FORMAT_UNSPECIFIED:
+        raise InvalidArgument(f"{field} is missing; give {choice}", field=field)
+    return _named(messages.FORMATS, value, field)
 
 
 def _named(names: Mapping[Any, str], value: int, field: str) -> str:

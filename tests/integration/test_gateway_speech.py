@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from earmark.client import AsyncClient
+from earmark.client import AsyncClient, InvalidRequest
 from services.common.objects import transcript_key
 from services.common.speech import SpeechOptions
 from services.common.transcript import Segment, SliceTranscript
@@ -51,7 +51,14 @@ async def test_the_client_says_it_as_a_form_does(mesh: Gateway) -> None:
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("language", "German!"), ("task", "summarize"), ("prompt", "x" * 601), ("hotwords", "y " * 400)],
+    [
+        ("language", "German!"),
+        ("language", "xx"),
+        ("hotword", "Teigling"),
+        ("task", "summarize"),
+        ("prompt", "x" * 601),
+        ("hotwords", "y " * 400),
+    ],
 )
 async def test_what_is_of_no_use_is_refused_by_name(mesh: Gateway, name: str, value: str) -> None:
     for response in (
@@ -61,6 +68,48 @@ async def test_what_is_of_no_use_is_refused_by_name(mesh: Gateway, name: str, va
         assert response.status_code == 400, response.text
         assert name in str(response.json()["error"]["details"])
     assert await mesh.backbone.videos.page(limit=1) == []
+
+
+async def test_what_is_refused_says_what_there_is(mesh: Gateway) -> None:
+    for part, field, told in (
+        (("language", (None, "xx")), "language", "it knows 100, among them en, de"),
+        (("bogus", (None, "1")), "bogus", "there are file, title, collection, tag, language, prompt, hotwords, task"),
+    ):
+        for parts in ([part, FILE], [FILE, part]):
+            error = (await mesh.http.post("/videos/upload", files=parts)).json()["error"]
+            assert error["code"] == 400
+            assert error["details"][1]["field"] == field
+            assert told in error["message"]
+    assert await mesh.backbone.objects.list("videos/") == []
+
+
+async def test_captions_may_be_of_a_language_that_no_recognizer_knows(mesh: Gateway) -> None:
+    captions = ("captions", ("t.vtt", b"WEBVTT\n\n00:01.000 --> 00:03.000\nDia duit.\n"))
+    language = ("language", (None, "ga"))
+    for parts in ([language, captions, FILE], [FILE, captions, language]):
+        uploaded = await mesh.http.post("/videos/upload", files=parts)
+        assert (uploaded.status_code, uploaded.json()["metadata"]["language"]) == (202, "ga")
+
+
+async def test_empty_captions_are_refused_as_no_captions_are_not(mesh: Gateway) -> None:
+    for captions in (("zero.srt", b""), (None, b"")):
+        for parts in ([("captions", captions), FILE], [FILE, ("captions", captions)]):
+            refused = await mesh.http.post("/videos/upload", files=parts)
+            assert refused.status_code == 400, refused.text
+            assert refused.json()["error"]["details"][1]["field"] == "captions"
+    async with AsyncClient(str(mesh.http.base_url)) as client:
+        with pytest.raises(InvalidRequest, match="the captions are empty"):
+            await client.upload(io.BytesIO(b"media"), captions="")
+        heard = await client.upload(io.BytesIO(b"media"))
+    assert heard.status == "uploaded"
+    # As a browser sends a form in which no captions were chosen.
+    body = (
+        b'--b\r\nContent-Disposition: form-data; name="captions"; filename=""\r\n\r\n\r\n'
+        b'--b\r\nContent-Disposition: form-data; name="file"; filename="a.mp4"\r\n\r\nmedia\r\n--b--\r\n'
+    )
+    kind = {"Content-Type": "multipart/form-data; boundary=b"}
+    assert (await mesh.http.post("/videos/upload", content=body, headers=kind)).json()["status"] == "uploaded"
+    assert len(await mesh.backbone.videos.page(limit=9)) == 2
 
 
 async def test_what_is_suspect_is_in_json_with_its_reason_and_in_captions_on_request(mesh: Gateway) -> None:

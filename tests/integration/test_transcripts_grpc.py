@@ -267,10 +267,30 @@ async def test_an_upload_with_captions_needs_no_recognizer(mesh: Gateway, videos
     assert [segment["text"] for segment in shown["segments"]] == ["Hello there."]
 
 
+async def test_captions_without_a_form_are_told_which_there_are(
+    transcripts: transcript_grpc.TranscriptServiceStub,
+) -> None:
+    given = pb.PutTranscriptRequest(video_id="vid_x", captions=pb.CaptionsFile(content=VTT.encode()))
+    for call, field, choice in (
+        (transcripts.GetCaptions(pb.GetCaptionsRequest(video_id="vid_x")), "format", "VTT, SRT or TXT"),
+        (transcripts.PutTranscript(given), "captions.format", "VTT or SRT"),
+    ):
+        with pytest.raises(grpc.aio.AioRpcError, match=f"{field} is missing; give {choice}") as refused:
+            await call
+        assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+
+
+async def test_captions_may_be_of_a_language_that_no_recognizer_knows(videos: video_grpc.VideoServiceStub) -> None:
+    speech = video_pb.SpeechOptions(language="ga")
+    video = (await videos.CreateVideo(uploaded(captions=VTT.encode(), speech=speech))).video
+    assert video.metadata.language == "ga"
+
+
 @pytest.mark.parametrize(
     ("given", "field"),
     [
         ({"speech": {"language": "German!"}}, "video.speech.language"),
+        ({"speech": {"language": "xx"}}, "video.speech.language"),
         ({"speech": {"prompt": "x" * 601}}, "video.speech.prompt"),
         ({"speech": {"hotwords": "y " * 400}}, "video.speech.hotwords"),
         ({"speech": {"task": 9}}, "video.speech.task"),

@@ -157,6 +157,7 @@ class NewVideoFromUrl(_Shape):
     """A video to be fetched."""
 
     model_config = ConfigDict(
+        extra="forbid",
         json_schema_extra={"examples": [{"url": "https://example.org/talk.mp4", "title": "How bread rises"}]},
         use_attribute_docstrings=True,
     )

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Callable
 
 from starlette.requests import Request
 from streaming_form_data import StreamingFormDataParser
-from streaming_form_data.parser import ParseFailedException
+from streaming_form_data.parser import ParseFailedException, UnexpectedPartException
 from streaming_form_data.targets import BaseTarget
 
 from services.common.errors import InvalidArgument
@@ -51,6 +51,15 @@ class _Captions(BaseTarget):  # type: ignore[misc]  # the library has no types
         check_captions_size(len(self.data) + len(chunk))
         self.data += chunk
 
+    def on_finish(self) -> None:
+        # A browser sends a part without a name where no file was chosen.
+        if not self.data and self.multipart_filename != "":
+            raise InvalidArgument(
+                "the captions are empty; give WebVTT, SubRip or JSON with something said in it, or no captions at all "
+                "to have the speech recognized",
+                field="captions",
+            )
+
 
 class _Text(BaseTarget):  # type: ignore[misc]  # the library has no types
     """Short text parts of one name. What is wrong with one is told when it ends: the file may come behind it."""
@@ -87,18 +96,20 @@ _TEXTS: dict[str, Callable[[list[str]], object]] = {
     "title": lambda texts: checked_title(texts[-1]),
     "collection": lambda texts: checked_collection(texts[-1]),
     "tag": checked_tags,
-    "language": lambda texts: checked_speech(language=texts[-1]),
+    # Whether anything is to be heard is known later: captions may follow.
+    "language": lambda texts: checked_speech(language=texts[-1], heard=False),
     "prompt": lambda texts: checked_speech(prompt=texts[-1]),
     "hotwords": lambda texts: checked_speech(hotwords=texts[-1]),
     "task": lambda texts: checked_speech(task=texts[-1]),
 }
 """The text parts, and what refuses wrong ones."""
+_PARTS = ("file", *_TEXTS, "captions")
 
 
 class UploadForm:
     """A form with a `file`, perhaps `captions`, and a text part for each of `_TEXTS`; `tag` any number of times.
 
-    Parts of other names are passed over.
+    One of another name is refused: a hint that is misspelt would be lost without a word.
 
     Raises:
         InvalidArgument: The body is no multipart form.
@@ -109,7 +120,9 @@ class UploadForm:
         self._file = _File()
         self._texts = {name: _Text(name, check) for name, check in _TEXTS.items()}
         try:
-            self._parser = StreamingFormDataParser(headers={"Content-Type": request.headers.get("content-type", "")})
+            self._parser = StreamingFormDataParser(
+                headers={"Content-Type": request.headers.get("content-type", "")}, strict=True
+            )
         except ParseFailedException:
             raise _no_form(
                 "send it as multipart/form-data with a part named file, as curl -F file=@talk.mp4 does"
@@ -130,6 +143,8 @@ class UploadForm:
             if not data:
                 continue
             self._feed(data)
+            if self._file.blocks:
+                self._check_language()
             for block in self._file.blocks:
                 yield block
             self._file.blocks.clear()
@@ -149,13 +164,21 @@ class UploadForm:
             content_type=self._file.multipart_content_type or "",
             collection=last["collection"],
             tags=self._texts["tag"].texts,
-            speech=checked_speech(**{name: last[name] for name in _SPEECH}),
+            speech=checked_speech(**{name: last[name] for name in _SPEECH}, heard=not self._captions.data),
             captions=bytes(self._captions.data),
         )
+
+    def _check_language(self) -> None:
+        """Refuses a language no recognizer knows, unless there are captions, before the file is stored."""
+        if not self._captions.data and self._texts["language"].last:
+            checked_speech(language=self._texts["language"].last)
 
     def _feed(self, data: bytes) -> None:
         try:
             self._parser.data_received(data)
+        except UnexpectedPartException as error:
+            name = str(error.part_name)[:40]
+            raise InvalidArgument(f"there is no field {name!r}; there are {', '.join(_PARTS)}", field=name) from None
         except ParseFailedException:
             raise _no_form("its parts cannot be told apart; check the boundary") from None
 

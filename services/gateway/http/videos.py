@@ -54,7 +54,8 @@ _UPLOAD_BODY: dict[str, Any] = {
                         },
                         "language": {
                             "type": "string",
-                            "description": "ISO 639-1 code of the language spoken; detected when empty.",
+                            "description": "ISO 639-1 code of the language spoken, one that the recognizer knows; "
+                            "detected when empty.",
                         },
                         "prompt": {
                             "type": "string",

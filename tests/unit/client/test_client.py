@@ -359,6 +359,8 @@ def test_upload_sends_what_is_known_of_the_speech_before_the_file(both: Both) ->
     assert list(parts) == ["language", "prompt", "task", "captions", "file"]
     assert (parts["prompt"][1].decode(), parts["captions"][1]) == ("Über Brot.", b"WEBVTT\n\xff")
     assert int(gateway.requests[0].headers["content-length"]) == len(gateway.bodies[0])
+    _, gateway = both(answering(video(), 202), "upload", io.BytesIO(b"x"), captions="")
+    assert list(fields(gateway.requests[0], gateway.bodies[0])) == ["captions", "file"]  # for the gateway to refuse
     with pytest.raises(TypeError, match="promt"):
         both(answering(video(), 202), "upload", io.BytesIO(b"x"), promt="x")
 
