@@ -25,6 +25,7 @@ HTTP_STATUS: dict[str, int] = {
 HTTP_STATUS_OF_REASON: dict[str, int] = {
     "MEDIA_TOO_LARGE": 413,
     "IMPORT_TOO_LARGE": 413,
+    "BODY_TOO_LARGE": 413,
     "MODEL_MISMATCH": 409,
     "TRANSCRIPT_CHANGED": 412,
     "TRANSCRIPT_IN_THE_MAKING": 409,
@@ -153,6 +154,28 @@ class PermissionDenied(EarmarkError):
 
     reason = "PERMISSION_DENIED"
     code = "PERMISSION_DENIED"
+
+
+class Unauthenticated(EarmarkError):
+    """Nobody knows who calls: there is no key, or not one that holds."""
+
+    reason = "KEY_REQUIRED"
+    code = "UNAUTHENTICATED"
+
+
+class RateLimited(EarmarkError):
+    """A key is used more often than it may be."""
+
+    reason = "RATE_LIMITED"
+    code = "RESOURCE_EXHAUSTED"
+    transient = True
+
+
+class QuotaExceeded(EarmarkError):
+    """A key has used up what it has for a day."""
+
+    reason = "QUOTA_EXCEEDED"
+    code = "RESOURCE_EXHAUSTED"
 
 
 class Overloaded(EarmarkError):

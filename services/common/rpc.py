@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from types import TracebackType
 from typing import Any, cast
 
@@ -43,10 +43,16 @@ _KEEPALIVE = [
 ]
 
 
-def make_server(settings: CommonSettings) -> grpc.aio.Server:
-    """Makes a server that maps EarmarkErrors, bounds its calls and measures them. It has no port yet."""
+def make_server(
+    settings: CommonSettings,
+    interceptors: Sequence[grpc.aio.ServerInterceptor] = (),  # type: ignore[type-arg]  # generic in the stubs only
+) -> grpc.aio.Server:
+    """Makes a server that maps EarmarkErrors, bounds its calls and measures them. It has no port yet.
+
+    What `interceptors` raise is mapped and measured too. Of one method each gives the same handler every time.
+    """
     return grpc.aio.server(
-        interceptors=[_Boundary()],
+        interceptors=[_Boundary(), *interceptors],
         maximum_concurrent_rpcs=settings.grpc_max_concurrent_rpcs,
         options=[
             *_KEEPALIVE,
@@ -156,17 +162,24 @@ class _Boundary(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # generi
 # A server has few methods, and the handler of one is the same object for every call.
 @functools.lru_cache(maxsize=256)
 def _wrap(handler: grpc.RpcMethodHandler[Any, Any], method: str) -> grpc.RpcMethodHandler[Any, Any]:
+    return rewrap(handler, lambda call: _single(call, method), lambda call: _stream(call, method))
+
+
+def rewrap(
+    handler: grpc.RpcMethodHandler[Any, Any], single: Callable[[Method], Method], stream: Callable[[Method], Method]
+) -> grpc.RpcMethodHandler[Any, Any]:
+    """Gives a handler with something around its call: `single` where it answers once, `stream` where it streams."""
     codecs = {
         "request_deserializer": handler.request_deserializer,
         "response_serializer": handler.response_serializer,
     }
     if handler.unary_unary:
-        return grpc.unary_unary_rpc_method_handler(_single(handler.unary_unary, method), **codecs)
+        return grpc.unary_unary_rpc_method_handler(single(handler.unary_unary), **codecs)
     if handler.stream_unary:
-        return grpc.stream_unary_rpc_method_handler(_single(handler.stream_unary, method), **codecs)
+        return grpc.stream_unary_rpc_method_handler(single(handler.stream_unary), **codecs)
     if handler.unary_stream:
-        return grpc.unary_stream_rpc_method_handler(_stream(handler.unary_stream, method), **codecs)
-    return grpc.stream_stream_rpc_method_handler(_stream(cast(Method, handler.stream_stream), method), **codecs)
+        return grpc.unary_stream_rpc_method_handler(stream(handler.unary_stream), **codecs)
+    return grpc.stream_stream_rpc_method_handler(stream(cast(Method, handler.stream_stream)), **codecs)
 
 
 def _single(call: Method, method: str) -> Method:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
+import grpc
 import structlog
 import uvloop
 from grpc_reflection.v1alpha import reflection
@@ -42,6 +43,7 @@ class Service:
         consumers: Event consumers; the first to stop.
         tasks: Long-running work. One that ends or raises ends the process.
         readiness: What must hold for calls to be answered, by name.
+        interceptors: What stands before the servicers, such as who may call.
         on_stop: Called with the grace in seconds after the consumers have stopped, before the tasks are cancelled.
         on_serving: Called with the bound gRPC port and the health when the server listens.
     """
@@ -50,6 +52,7 @@ class Service:
     consumers: list[Consumer] = field(default_factory=list)
     tasks: dict[str, Callable[[], Awaitable[None]]] = field(default_factory=dict)
     readiness: dict[str, Check] = field(default_factory=dict)
+    interceptors: list[grpc.aio.ServerInterceptor] = field(default_factory=list)  # type: ignore[type-arg]
     on_stop: list[Callable[[float], Awaitable[None]]] = field(default_factory=list)
     on_serving: Callable[[int, Health], None] | None = None
 
@@ -95,7 +98,7 @@ async def serve(name: str, settings: S, build: Build[S], *, stop: asyncio.Event 
 
 async def _serve(name: str, settings: CommonSettings, service: Service, stop: asyncio.Event) -> int:
     names = [full_name for _, _, full_name in service.servicers]
-    server = make_server(settings)
+    server = make_server(settings, service.interceptors)
     for add, servicer, _ in service.servicers:
         add(servicer, server)
     health = Health(names, service.readiness)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import ipaddress
+import datetime as dt
+import secrets
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from functools import partial
@@ -11,6 +12,8 @@ import structlog
 
 from earmark.v1 import search_service_pb2_grpc, transcript_service_pb2_grpc, video_service_pb2_grpc
 from services.common import mongo, urls
+from services.common.api_keys import ApiKeys
+from services.common.errors import FailedPrecondition
 from services.common.events.advisories import advisories
 from services.common.events.bus import EventBus
 from services.common.events.consumer import Consumer
@@ -22,6 +25,11 @@ from services.common.slot_goal import SlotGoals
 from services.common.slots import SlotTables
 from services.common.videos.store import VideoStore
 from services.common.videos.sweeper import Sweeper
+from services.gateway.access.caller import caller
+from services.gateway.access.gate import KeyGate, OpenGate
+from services.gateway.access.keys import Keys
+from services.gateway.access.quota import Quota
+from services.gateway.access.signing import Signer
 from services.gateway.clients import GrpcEmbedder, GrpcShard, watch_replicas
 from services.gateway.consumer import Cleaner, Undertaker
 from services.gateway.directory import RegistryDirectory, ShardDirectory, StaticDirectory
@@ -35,6 +43,7 @@ from services.gateway.library import Library
 from services.gateway.peers import GrpcPeers
 from services.gateway.rebalance import Rebalancer
 from services.gateway.routing import Routes, keep_up
+from services.gateway.rpc_access import RpcAccess
 from services.gateway.search import Searcher
 from services.gateway.servicer import SearchServicer, VideoServicer
 from services.gateway.settings import Settings
@@ -42,6 +51,7 @@ from services.gateway.shards import Shards
 from services.gateway.time_left import TimeLeft
 from services.gateway.transcript_servicer import TranscriptServicer
 from services.gateway.uploads import Uploads
+from services.gateway.visible import VisibleVideos
 from services.gateway.watch import Watcher
 
 log = structlog.get_logger()
@@ -57,6 +67,12 @@ async def build(settings: Settings, stack: AsyncExitStack) -> Service:
     objects = ObjectStore.open(settings.object_store_url)
     videos = VideoStore(database, bus)
     await videos.ensure_indexes()
+    stored_keys = ApiKeys(database)
+    await stored_keys.ensure_indexes()
+    gate = await _gate(settings, stored_keys)
+    keys = Keys(store=stored_keys, forget=gate.forget if isinstance(gate, KeyGate) else lambda _: None)
+    quota = Quota(usage=stored_keys)
+    visible = VisibleVideos(store=videos, quota=quota)
 
     embedder = GrpcEmbedder.connect(settings.embedder_target)
     stack.push_async_callback(embedder.close)
@@ -91,22 +107,23 @@ async def build(settings: Settings, stack: AsyncExitStack) -> Service:
         more_per_video=settings.search_more_per_video,
         concurrency=settings.search_concurrency,
     )
-    library = Library(videos=videos, objects=objects)
+    library = Library(videos=visible, objects=objects)
     stack.callback(library.close)
     uploads = Uploads(
         media=objects,
-        videos=videos,
+        videos=visible,
         check_url=partial(urls.check_reachable, allow_private=settings.allow_private_urls),
         max_bytes=settings.max_upload_bytes,
         concurrency=settings.upload_concurrency,
         idle_seconds=settings.upload_idle_seconds,
         slice_seconds=settings.import_slice_seconds,
         max_segments=settings.import_max_segments,
+        before=lambda size: quota.look(caller(), size=size),
     )
     stack.callback(uploads.close)
     imports = Imports(
         objects=objects,
-        videos=videos,
+        videos=visible,
         slice_seconds=settings.import_slice_seconds,
         max_bytes=settings.import_max_bytes,
         max_segments=settings.import_max_segments,
@@ -116,7 +133,7 @@ async def build(settings: Settings, stack: AsyncExitStack) -> Service:
     stack.callback(imports.close)
     edits = Edits(
         objects=objects,
-        videos=videos,
+        videos=visible,
         slice_seconds=settings.import_slice_seconds,
         max_bytes=settings.import_max_bytes,
         max_segments=settings.import_max_segments,
@@ -130,7 +147,7 @@ async def build(settings: Settings, stack: AsyncExitStack) -> Service:
         return any(health.stopping for health in serving)
 
     watcher = Watcher(
-        videos=videos,
+        videos=visible,
         feed=bus,
         poll_seconds=settings.watch_poll_seconds,
         concurrency=settings.watch_concurrency,
@@ -167,12 +184,16 @@ async def build(settings: Settings, stack: AsyncExitStack) -> Service:
         watcher=watcher,
         time_left=TimeLeft(videos=videos),
         searcher=searcher,
+        keys=keys,
+        gate=gate,
+        local=settings.access == "open",
+        cors_origins=settings.cors_origins,
+        max_body_bytes=settings.max_body_bytes,
         shards=Shards(tables=tables, goals=goals, peers=peers, stream=bus, driver=rebalancer),
         query_max_chars=settings.search_query_max_chars,
         checks=_checks(database, bus, embedder, directory, routes),
         stopping=stopping,
     )
-    _warn_if_open(settings.http_host)
     http = HttpServer(app, host=settings.http_host, port=settings.http_port)
 
     def on_serving(grpc_port: int, health: Health) -> None:
@@ -215,6 +236,7 @@ async def build(settings: Settings, stack: AsyncExitStack) -> Service:
         },
         # Not the shards: a gateway without one still answers, and says what is missing.
         readiness={"mongo": lambda: mongo.answers(database), "nats": _connected(bus)},
+        interceptors=[RpcAccess(gate)],
         on_stop=[http.stop],
         on_serving=on_serving,
     )
@@ -265,15 +287,32 @@ def _checks(
     return checks
 
 
-def _warn_if_open(host: str) -> None:
-    try:
-        loopback = ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        loopback = host == "localhost"
-    if not loopback:
-        log.warning(
-            "http_open_to_the_network",
-            http_host=host,
-            message="there is no access control: whoever reaches this address can search, upload and delete; "
-            "put a proxy that asks who it is in front of it, or set EARMARK_HTTP_HOST=127.0.0.1",
+async def _gate(settings: Settings, keys: ApiKeys) -> OpenGate | KeyGate:
+    """Makes what says who calls.
+
+    Raises:
+        FailedPrecondition: It takes keys, and nobody has one to make others with.
+    """
+    if settings.access != "keys":
+        return OpenGate()
+    admin = settings.admin_key.get_secret_value() if settings.admin_key else None
+    if admin is None and not await keys.any_admin(dt.datetime.now(dt.UTC)):
+        raise FailedPrecondition(
+            "EARMARK_ACCESS=keys, and there is no key to make others with; set EARMARK_ADMIN_KEY to 32 random "
+            "characters or more (openssl rand -hex 32), or make an admin key on loopback first (earmark keys create)",
+            reason="NO_ADMIN_KEY",
         )
+    given = [secret.get_secret_value() for secret in (settings.url_secret, settings.url_secret_previous) if secret]
+    if settings.url_secret is None:
+        log.warning(
+            "url_secret_made_up",
+            message="signed URLs end with this process, and other gateways refuse them; set EARMARK_URL_SECRET",
+        )
+        given.insert(0, secrets.token_hex(32))
+    return KeyGate(
+        keys=keys,
+        signer=Signer(given, seconds=settings.url_seconds),
+        admin_key=admin,
+        cache_seconds=settings.key_cache_seconds,
+        requests_per_second=settings.key_requests_per_second,
+    )

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import datetime as dt
 import math
-from collections.abc import Sequence
-from dataclasses import astuple, dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import astuple, dataclass, replace
 
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -19,6 +19,8 @@ MAX_VALUES = 100
 MAX_VALUE_CHARS = 200
 MAX_DURATION_SECONDS = 1e9
 _SHOWN_CHARS = 64
+_NO_COLLECTION = "/"
+"""In place of an empty list, which would mean all: no collection can be called that (`checked_collection`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +100,18 @@ class SearchFilter:
             min_duration=shortest,
             max_duration=longest,
         )
+
+    def within(self, collections: Collection[str] | None) -> SearchFilter:
+        """Gives the filter for someone who sees only these collections; None for who sees all.
+
+        What is left of nothing is asked of the shards like a collection that does not exist: neither the answer nor the
+        time it takes tells the two apart.
+        """
+        if collections is None:
+            return self
+        seen = set(collections)
+        left = seen.intersection(self.collections) if self.collections else seen
+        return replace(self, collections=_each_once(list(left)) or (_NO_COLLECTION,))
 
     def key(self) -> tuple[object, ...]:
         """Gives what tells this filter from another."""

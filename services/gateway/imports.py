@@ -44,8 +44,8 @@ class Objects(Protocol):
 class Videos(Protocol):
     """Where videos begin."""
 
-    async def by_external_id(self, external_id: str) -> Video | None:
-        """Gives the video imported under this name."""
+    async def by_external_id(self, external_id: str, collection: str) -> Video | None:
+        """Gives the video imported under this name, for one that would come into `collection`."""
         ...
 
     async def create_imported(
@@ -175,8 +175,10 @@ class Imports:
         video_id = new_video_id()
         ready = await self._bodies.run(self._prepare, video_id, read)
         new = ready.new
-        if new.external_id and (there := await self._videos.by_external_id(new.external_id)) is not None:
-            return Imported(there, already_there=True)
+        if new.external_id:
+            there = await self._videos.by_external_id(new.external_id, new.collection)
+            if there is not None:
+                return Imported(there, already_there=True)
         try:
             await self._put(ready.objects)
         except BaseException:
@@ -198,7 +200,7 @@ class Imports:
         )
         if created is None:  # another import of it was quicker
             await self._remove(video_id)
-            there = await self._videos.by_external_id(new.external_id)
+            there = await self._videos.by_external_id(new.external_id, new.collection)
             if there is None:
                 raise Overloaded(f"{new.external_id!r} is just being deleted; try again", retry_after_seconds=1)
             return Imported(there, already_there=True)

@@ -6,7 +6,7 @@ import enum
 import math
 import time
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
@@ -88,6 +88,7 @@ class SearchQuery:
         text: str,
         *,
         max_chars: int,
+        seen: Collection[str] | None,
         limit: int = DEFAULT_LIMIT,
         mode: str = "",
         filters: SearchFilter = SearchFilter(),  # noqa: B008  (it cannot change)
@@ -96,7 +97,9 @@ class SearchQuery:
     ) -> SearchQuery:
         """Checks what was asked for.
 
-        A `limit` above 100 is taken as 100, one below 1 as 10; everything else that is wrong is refused.
+        A `limit` above 100 is taken as 100, one below 1 as 10; everything else that is wrong is refused. `seen` are the
+        collections whoever asks may see, None for all: it becomes part of the filter, and so of whatever stands for the
+        query, such as its cursors.
 
         Raises:
             InvalidArgument: with the field that is wrong and what is allowed.
@@ -115,6 +118,7 @@ class SearchQuery:
             raise InvalidArgument(f"mode {mode[:32]!r} is not one of {allowed}", field="mode") from None
         if len(min_tokens) > MAX_TOKENS:
             raise InvalidArgument(f"{len(min_tokens)} index tokens given; {MAX_TOKENS} at most", field="min_token")
+        filters = filters.within(seen)
         bound = fingerprint("search", cleaned, chosen.value, filters.key())
         return cls(
             text=cleaned,

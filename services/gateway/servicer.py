@@ -21,6 +21,7 @@ from services.common.rpc import budget
 from services.common.speech import SpeechOptions
 from services.common.videos.model import Video
 from services.gateway import import_form, messages
+from services.gateway.access.caller import caller
 from services.gateway.attributes import checked_speech
 from services.gateway.filters import SearchFilter
 from services.gateway.import_form import Line, NewTranscript
@@ -83,6 +84,7 @@ class VideoServicer(video_grpc.VideoServiceServicer):
             captions=new.captions,
         )
         details.check()
+        caller().place(new.collection)
         return await self._uploads.from_stream(_data(requests), lambda: details)
 
     @unary
@@ -153,6 +155,7 @@ class SearchServicer(search_grpc.SearchServiceServicer):
             query = SearchQuery.of(
                 request.query,
                 max_chars=self._query_max_chars,
+                seen=caller().collections,
                 limit=request.page_size,
                 mode=messages.MODES[request.mode],
                 filters=_filter(request),

@@ -2,27 +2,49 @@
 
 from __future__ import annotations
 
+import ipaddress
 import json
 import re
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, SecretStr, ValidationInfo, field_validator
 from pydantic_settings import NoDecode
 
 from services.common.settings import CommonSettings
 
 _NAMED_TARGET = re.compile(r"s(\d+)r(\d+)=(\S+)")
+_ORIGIN = re.compile(r"https?://[^/\s?#]+")
 
 
 class Settings(CommonSettings):
     """Read from `EARMARK_…`."""
 
     http_host: str = "127.0.0.1"
-    """Address the HTTP server listens on. There is no access control yet: think before naming another one."""
+    """Address the HTTP server listens on. Any but a loopback address needs `access`."""
     http_port: int = Field(default=8080, ge=0, le=65535)
     """Port of the HTTP server; 0 takes a free one."""
     grpc_port: int = Field(default=50050, ge=0, le=65535)
     """Port of the gRPC server; 0 takes a free one."""
+    access: Literal["open", "keys", "proxy"] = Field(default="open", validate_default=True)
+    """Who may call: `open` is everybody, on loopback addresses only; `keys` is who has an API key; `proxy` is everybody
+    who gets here, because something in front asks who it is and lets nobody else through."""
+    admin_key: SecretStr | None = Field(default=None, min_length=32)
+    """With `keys`: a key that may do everything, to make the first ones with. In no database; best in a secret file."""
+    url_secret: SecretStr | None = Field(default=None, min_length=32)
+    """With `keys`: what URLs of media, captions and event streams are signed with. Unset, each process makes its own,
+    and URLs end with it: several gateways need the same one."""
+    url_secret_previous: SecretStr | None = Field(default=None, min_length=32)
+    """The one before: URLs signed with it are good until they expire."""
+    url_seconds: float = Field(default=6 * 3600, ge=60, le=7 * 86_400)
+    """For how long a signed URL is good, at least; at most half as long again."""
+    key_cache_seconds: float = Field(default=5, ge=0, le=300)
+    """Time until a gateway looks a key up again, and so until it knows of a revocation."""
+    key_requests_per_second: float = Field(default=100, gt=0, le=100_000)
+    """Requests that a key which says nothing of its own may make in the long run, at each gateway."""
+    cors_origins: Annotated[list[str], NoDecode] = Field(default_factory=list)
+    """Origins whose pages may call the API, comma-separated (`https://app.example.org`). With `keys` also `*`."""
+    max_body_bytes: int = Field(default=2**20, ge=1024, le=2**30)
+    """Size limit of a request whose body is neither media nor a transcript."""
     embedder_target: str = "127.0.0.1:50052"
     """Where the embedder is; `dns:///name:port` spreads calls over all its addresses."""
     shard_targets: Annotated[list[list[str]], NoDecode] = Field(default_factory=list)
@@ -85,6 +107,35 @@ class Settings(CommonSettings):
     """Time for which the old owner of a slot keeps it: longer than any gateway takes to read the slot table again and
     to end the searches it has begun. What this one takes for that is the least."""
 
+    @field_validator("access")
+    @classmethod
+    def _no_open_door(cls, value: str, info: ValidationInfo) -> str:
+        hosts = {name: info.data.get(name, "") for name in ("http_host", "grpc_host")}
+        for name, host in hosts.items():
+            if value == "open" and not is_loopback(host):
+                raise ValueError(
+                    f"EARMARK_{name.upper()}={host} can be reached from elsewhere, and there everybody could search, "
+                    "upload and delete. Set EARMARK_ACCESS=keys (with EARMARK_ADMIN_KEY, to make keys), or "
+                    "EARMARK_ACCESS=proxy if something in front asks who it is, or listen on 127.0.0.1"
+                )
+        return value
+
+    @field_validator("cors_origins", mode="before")
+    @classmethod
+    def _split_origins(cls, value: Any) -> Any:
+        return [part for part in re.split(r"[,\s]+", value) if part] if isinstance(value, str) else value
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _check_origins(cls, value: list[str], info: ValidationInfo) -> list[str]:
+        for origin in value:
+            if origin == "*":
+                if info.data.get("access") != "keys":
+                    raise ValueError("'*' would let every page on the web call; it needs EARMARK_ACCESS=keys")
+            elif not _ORIGIN.fullmatch(origin):
+                raise ValueError(f"{origin!r} is no origin, such as https://app.example.org")
+        return value
+
     @field_validator("shard_targets", mode="before")
     @classmethod
     def _parse_targets(cls, value: Any) -> Any:
@@ -101,6 +152,14 @@ class Settings(CommonSettings):
             if not replicas or not all(replicas):
                 raise ValueError(f"shard {shard} has no replica, or one without a target")
         return value
+
+
+def is_loopback(host: str) -> bool:
+    """Says whether only this machine can reach a server that listens on `host`."""
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def parse_named_targets(text: str) -> list[list[str]]:

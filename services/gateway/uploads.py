@@ -115,6 +115,7 @@ class Uploads:
         idle_seconds: Time without a byte after which an upload is given up.
         slice_seconds: Length of a slice aimed at, where an upload brings its captions.
         max_segments: Limit of those captions.
+        before: Called with the bytes announced, 0 where nobody has; raises where the caller may not upload as much.
     """
 
     def __init__(
@@ -128,7 +129,9 @@ class Uploads:
         idle_seconds: float,
         slice_seconds: float = 300,
         max_segments: int = 100_000,
+        before: Callable[[int], Awaitable[None]] | None = None,
     ) -> None:
+        self._before = before
         self._media = media
         self._videos = videos
         self._check_url = check_url
@@ -154,23 +157,29 @@ class Uploads:
         if announced > self._max_bytes:
             raise self._too_large()
 
-    async def from_stream(self, blocks: AsyncIterable[bytes], details: Callable[[], Details]) -> Video:
+    async def from_stream(
+        self, blocks: AsyncIterable[bytes], details: Callable[[], Details], *, announced: int = 0
+    ) -> Video:
         """Stores media as it arrives and creates its video. However it fails, nothing is left behind.
 
         Args:
             blocks: The bytes, in blocks of any size.
             details: Asked once all bytes are there, since a title may come behind them.
+            announced: Bytes that are to come, where that is known.
 
         Raises:
             InvalidArgument: There is not one byte, or title, collection or tags are wrong.
             MediaTooLarge: There are more than allowed.
             Overloaded: Too many uploads are under way.
+            QuotaExceeded: The caller has uploaded too much.
             DeadlineExceeded: The bytes stopped coming.
         """
         if self._running >= self._concurrency:
             raise Overloaded(f"{self._running} uploads are under way; try again shortly", retry_after_seconds=5)
         self._running += 1
         try:
+            if self._before is not None:
+                await self._before(max(announced, 0))
             return await self._store(blocks, details)
         finally:
             self._running -= 1

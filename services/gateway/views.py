@@ -9,6 +9,7 @@ from services.common.ids import slot_of
 from services.common.index_token import IndexToken
 from services.common.transcript import Segment
 from services.common.videos.model import Failure, Progress, Slice, Source, Video
+from services.gateway.access.caller import link
 from services.gateway.ranking import LegScore
 from services.gateway.search import Hit, SearchAnswer
 
@@ -77,9 +78,9 @@ def links(shown: Video) -> Json:
     return {
         "self": path,
         "status": f"{path}/status",
-        "events": f"{path}/events",
-        "transcript": f"{path}/transcript",
-        "media": f"{path}/media" if shown.has_media else None,
+        "events": link(f"{path}/events"),
+        "transcript": link(f"{path}/transcript"),
+        "media": link(f"{path}/media") if shown.has_media else None,
         "page": f"/v/{shown.video_id}",
     }
 
@@ -132,7 +133,7 @@ def _hit(hit: Hit) -> Json:
         "scores": {"semantic": _leg(hit.semantic), "keyword": _leg(hit.keyword)},
         "links": {
             "video": path,
-            "media": f"{path}/media#t={hit.match_time:.1f}",
+            "media": link(f"{path}/media") + f"#t={hit.match_time:.1f}",
             "page": f"/v/{hit.video_id}?t={int(hit.match_time)}",
         },
     }

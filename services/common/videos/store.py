@@ -98,6 +98,10 @@ class VideoStore:
         await self._videos.create_indexes(
             [
                 IndexModel([("metadata.uploaded_at", DESCENDING), ("_id", DESCENDING)], name="newest_first"),
+                IndexModel(
+                    [("collection", ASCENDING), ("metadata.uploaded_at", DESCENDING), ("_id", DESCENDING)],
+                    name="of_collection",
+                ),
                 IndexModel([("status", ASCENDING), ("updated_at", ASCENDING)], name="stalled"),
                 IndexModel([("slot", ASCENDING)], name="slot"),
                 IndexModel([("source.sha256", ASCENDING)], name="same_bytes", sparse=True),
@@ -109,23 +113,35 @@ class VideoStore:
 
     # ── reading ──────────────────────────────────────────────────────────────────────────────────
 
-    async def get(self, video_id: str) -> Video:
-        """Gives a video without its chunks. Raises VideoNotFound."""
-        doc = await self._videos.find_one({"_id": video_id}, _WITHOUT_CHUNKS)
+    async def get(self, video_id: str, *, collections: Collection[str] | None = None) -> Video:
+        """Gives a video without its chunks. Raises VideoNotFound, also where it is in none of `collections`."""
+        doc = await self._videos.find_one({"_id": video_id, **_within(collections)}, _WITHOUT_CHUNKS)
         if doc is None:
             raise VideoNotFound(video_id)
         return Video.from_document(doc)
 
-    async def by_external_id(self, external_id: str) -> Video | None:
-        """Gives the video imported under this name, unless it is being deleted."""
-        doc = await self._videos.find_one({"external_id": external_id}, _WITHOUT_CHUNKS)
+    async def by_external_id(
+        self, names: Collection[str], *, collections: Collection[str] | None = None
+    ) -> Video | None:
+        """Gives a video imported under one of these names, unless it is being deleted or in none of `collections`."""
+        doc = await self._videos.find_one(
+            {"external_id": {"$in": list(names)}, **_within(collections)}, _WITHOUT_CHUNKS
+        )
         return Video.from_document(doc) if doc else None
 
     async def page(
-        self, *, limit: int, before: tuple[dt.datetime, str] | None = None, status: VideoStatus | None = None
+        self,
+        *,
+        limit: int,
+        before: tuple[dt.datetime, str] | None = None,
+        status: VideoStatus | None = None,
+        collections: Collection[str] | None = None,
     ) -> list[Video]:
-        """Gives up to `limit` videos, newest first, from behind the one uploaded at `before` (time, id)."""
-        query: Document = {"status": status} if status else {}
+        """Gives up to `limit` videos, newest first, from behind the one uploaded at `before` (time, id).
+
+        Only of `collections`; None means of all, and of none.
+        """
+        query: Document = {**({"status": status} if status else {}), **_within(collections)}
         if before is not None:
             at, video_id = before
             query["$or"] = [
@@ -685,6 +701,11 @@ class VideoStore:
         ids = [event.event_id for event in owed]
         await self._videos.update_one({"_id": video_id}, {"$pull": {"outbox": {"event_id": {"$in": ids}}}})
         return True
+
+
+def _within(collections: Collection[str] | None) -> Document:
+    """Matches videos of these collections; all where there is no word of any."""
+    return {} if collections is None else {"collection": {"$in": sorted(collections)}}
 
 
 def _batched(owed: list[OwedEvent]) -> Iterator[list[OwedEvent]]:

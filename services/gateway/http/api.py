@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 
 from fastapi import FastAPI
+from starlette.middleware.cors import CORSMiddleware
 
+from services.gateway.access.gate import Gate
+from services.gateway.access.keys import Keys
 from services.gateway.edits import Edits
-from services.gateway.http import edge, errors, health, media, page, search, transcripts, videos
+from services.gateway.http import edge, errors, health, media, openapi, page, search, transcripts, videos
 from services.gateway.http import imports as imports_http
+from services.gateway.http import keys as key_routes
 from services.gateway.http import shards as shard_routes
+from services.gateway.http.access import Access
+from services.gateway.http.limits import BodyLimit
 from services.gateway.imports import Imports
 from services.gateway.library import Library
 from services.gateway.search import Searcher
@@ -26,6 +32,10 @@ in UTC, lists go on by opaque cursors, and every error has one shape:
 `{"error": {"code", "status", "message", "details"}}`, where `details[0].reason` is for machines."""
 
 
+_CORS_HEADERS = ["Authorization", "Content-Type", "If-Match", "If-None-Match", "Range"]
+_CORS_SHOWN = ["Content-Range", "ETag", "Location", "Retry-After", "X-Earmark-Complete"]
+
+
 def create(
     *,
     library: Library,
@@ -36,11 +46,35 @@ def create(
     time_left: TimeLeft,
     searcher: Searcher,
     shards: Shards,
+    keys: Keys,
+    gate: Gate,
+    local: bool,
+    cors_origins: Sequence[str],
+    max_body_bytes: int,
     query_max_chars: int,
     checks: Callable[[], Mapping[str, health.Check]],
     stopping: Callable[[], bool],
 ) -> FastAPI:
-    """Makes the application."""
+    """Makes the application.
+
+    Args:
+        library: The videos there are.
+        uploads: Makes new ones.
+        imports: Makes new ones of transcripts.
+        edits: Changes transcripts.
+        watcher: Follows videos.
+        time_left: Estimates.
+        searcher: Answers searches.
+        shards: The index, for operators.
+        keys: API keys, for administrators.
+        gate: Says who calls.
+        local: Whether everybody may call because only this machine can.
+        cors_origins: Origins of other sites whose pages may call.
+        max_body_bytes: Size limit of bodies that are read whole.
+        query_max_chars: Length limit of a query.
+        checks: What `/readyz` asks.
+        stopping: Whether the gateway is on its way out.
+    """
     app = FastAPI(
         title="Earmark",
         version=_version(),
@@ -57,12 +91,26 @@ def create(
         imports_http.router(imports=imports),
         media.router(library=library),
         shard_routes.router(shards=shards),
+        key_routes.router(keys=keys),
         health.router(checks=checks, stopping=stopping),
         page.router(),
     ]
     for router in routers:
         app.include_router(router)
     errors.install(app, [route for router in routers for route in router.routes])
+    openapi.describe(app)
+    # The last one added is the outermost: a refusal too is measured, and told to pages of allowed origins.
+    app.add_middleware(BodyLimit, max_bytes=max_body_bytes)
+    app.add_middleware(Access, gate=gate, local=local, cors_origins=cors_origins)
+    if cors_origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=list(cors_origins),
+            allow_methods=["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"],
+            allow_headers=_CORS_HEADERS,
+            expose_headers=_CORS_SHOWN,
+            max_age=600,
+        )
     app.add_middleware(edge.Edge)
     app.mount("/web", page.web_files(), name="web")
     app.mount("/docs/assets", page.docs_files(), name="docs-assets")

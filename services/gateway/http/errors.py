@@ -43,6 +43,8 @@ def render(error: EarmarkError) -> Response:
     if error.field is not None:
         details.append({"field": error.field, "description": error.message})
     headers = {}
+    if error.code == "UNAUTHENTICATED":
+        headers["WWW-Authenticate"] = 'Bearer realm="earmark"'
     if error.retry_after_seconds is not None:
         headers["Retry-After"] = str(max(1, round(error.retry_after_seconds)))
     return _response(error.http_status, error.code, error.message, details, headers)

@@ -10,6 +10,7 @@ from fastapi import APIRouter
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.responses import Response
 
+from services.gateway.access.caller import Scope, may
 from services.gateway.http import models
 from services.gateway.http.respond import json
 
@@ -47,14 +48,16 @@ def router(*, checks: Callable[[], Mapping[str, Check]], stopping: Callable[[], 
         summary="Can it answer?",
     )
     async def readyz() -> Response:
-        """Says what each dependency says; 503 while one does not answer or the gateway stops."""
+        """Says what each dependency says, to an administrator; 503 while one does not answer or the gateway stops."""
         asked = checks()
         states = await asyncio.gather(*(_ask(check) for check in asked.values()))
         ready = all(state.ready for state in states) and not stopping()
         shown = {
             name: {"ready": state.ready, "detail": state.detail} for name, state in zip(asked, states, strict=True)
         }
-        return json({"ready": ready, "stopping": stopping(), "checks": shown}, 200 if ready else 503)
+        # What the mesh is made of is for those who run it.
+        checks_shown = shown if may(Scope.ADMIN) else {}
+        return json({"ready": ready, "stopping": stopping(), "checks": checks_shown}, 200 if ready else 503)
 
     @routes.get("/metrics", summary="Prometheus metrics", response_class=Response)
     async def metrics() -> Response:

@@ -10,6 +10,7 @@ from streaming_form_data.parser import ParseFailedException, UnexpectedPartExcep
 from streaming_form_data.targets import BaseTarget
 
 from services.common.errors import InvalidArgument
+from services.gateway.access.caller import caller
 from services.gateway.attributes import checked_collection, checked_speech, checked_tags, checked_title
 from services.gateway.uploads import Details, check_captions_size
 
@@ -94,7 +95,7 @@ class _Text(BaseTarget):  # type: ignore[misc]  # the library has no types
 _SPEECH = ("language", "prompt", "hotwords", "task")
 _TEXTS: dict[str, Callable[[list[str]], object]] = {
     "title": lambda texts: checked_title(texts[-1]),
-    "collection": lambda texts: checked_collection(texts[-1]),
+    "collection": lambda texts: caller().place(checked_collection(texts[-1])),
     "tag": checked_tags,
     # Whether anything is to be heard is known later: captions may follow.
     "language": lambda texts: checked_speech(language=texts[-1], heard=False),

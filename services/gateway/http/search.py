@@ -12,6 +12,7 @@ from starlette.responses import Response
 
 from services.common.errors import InvalidArgument
 from services.gateway import views
+from services.gateway.access.caller import caller
 from services.gateway.filters import SearchFilter
 from services.gateway.http import models
 from services.gateway.http.respond import json
@@ -110,6 +111,7 @@ def router(*, searcher: Searcher, query_max_chars: int) -> APIRouter:
         query = SearchQuery.of(
             given.get("q", ""),
             max_chars=query_max_chars,
+            seen=caller().collections,
             limit=_limit(given.get("limit", "")),
             mode=given.get("mode", ""),
             filters=_filter(given) if _FILTERS & given.keys() else _EVERYTHING,

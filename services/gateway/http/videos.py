@@ -106,10 +106,12 @@ def router(*, library: Library, uploads: Uploads, watcher: Watcher, time_left: T
 
         `curl -F title="My talk" -F tag=bread -F tag=baking -F file=@talk.mp4 http://localhost:8080/videos/upload`
         """
-        if (announced := request.headers.get("content-length", "")).isdigit():
-            uploads.check_size(int(announced) - _FORM_BYTES)
+        announced = 0
+        if (length := request.headers.get("content-length", "")).isdigit():
+            announced = int(length) - _FORM_BYTES
+            uploads.check_size(announced)
         form = UploadForm(request)
-        return _accepted(await uploads.from_stream(form.blocks(), form.details))
+        return _accepted(await uploads.from_stream(form.blocks(), form.details, announced=announced))
 
     @routes.post("/videos", status_code=202, responses={202: {"model": models.Video}}, summary="Add a video by URL")
     async def add(new: models.NewVideoFromUrl) -> Response:

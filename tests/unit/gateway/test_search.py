@@ -43,7 +43,7 @@ def searcher(*shards: FakeShard, embedder: Embedder | None = None, depth: int = 
 
 
 def query(text: str, **given: object) -> SearchQuery:
-    return SearchQuery.of(text, max_chars=1000, **given)  # type: ignore[arg-type]
+    return SearchQuery.of(text, max_chars=1000, **{"seen": None, **given})  # type: ignore[arg-type]
 
 
 def bakery() -> list[FakeShard]:

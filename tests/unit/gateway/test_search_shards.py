@@ -67,7 +67,7 @@ class Mesh:
 
 
 def query(text: str, **given: object) -> SearchQuery:
-    return SearchQuery.of(text, max_chars=1000, **given)  # type: ignore[arg-type]
+    return SearchQuery.of(text, max_chars=1000, **{"seen": None, **given})  # type: ignore[arg-type]
 
 
 def corpus(videos: int, seed: int = 1) -> list[tuple[str, int, str]]:

@@ -1,0 +1,101 @@
+"""What keeps others out of a gateway that takes no keys, and what pages of other sites may do."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from services.common.runner import serve
+from services.common.settings import CommonSettings
+from services.gateway.app import build
+from services.gateway.settings import Settings
+from tests.support.gateway import gateway
+from tests.support.keys import ADMIN_KEY, KEYS, bearer, make_key
+from tests.support.ports import free_port
+
+
+async def test_pages_of_other_sites_change_nothing_without_a_key(common_settings: CommonSettings) -> None:
+    async with gateway(common_settings, cors_origins="https://ours.example") as mesh:
+        files = {"file": ("a.mp4", b"x", "video/mp4")}
+        for site in ("cross-site", "same-site"):
+            headers = {"Sec-Fetch-Site": site, "Origin": "https://evil.example"}
+            refused = await mesh.http.post("/videos/upload", files=files, headers=headers)
+            assert refused.json()["error"]["details"][0]["reason"] == "ORIGIN_REFUSED"
+            assert "access-control-allow-origin" not in refused.headers
+        ours = {"Sec-Fetch-Site": "cross-site", "Origin": "https://ours.example"}
+        taken = await mesh.http.post("/videos/upload", files=files, headers=ours)
+        assert taken.status_code == 202
+        assert taken.headers["access-control-allow-origin"] == "https://ours.example"
+        same = await mesh.http.post("/videos/upload", files=files, headers={"Sec-Fetch-Site": "same-origin"})
+        assert same.status_code == 202
+
+
+async def test_a_name_of_others_that_leads_here_is_not_answered(common_settings: CommonSettings) -> None:
+    async with gateway(common_settings) as mesh:
+        for host in ("evil.example", "evil.example:8080", "127.0.0.1.evil.example", "localhost.evil.example"):
+            answer = await mesh.http.get("/videos", headers={"Host": host})
+            assert answer.json()["error"]["details"][0]["reason"] == "HOST_REFUSED", host
+        for host in ("localhost:8080", "127.0.0.1", "[::1]:8080", "earmark.localhost", "gateway:8080"):
+            assert (await mesh.http.get("/videos", headers={"Host": host})).status_code == 200, host
+
+
+async def test_behind_a_proxy_every_name_is_answered(common_settings: CommonSettings) -> None:
+    async with gateway(common_settings, access="proxy") as mesh:
+        assert (await mesh.http.get("/videos", headers={"Host": "videos.example"})).status_code == 200
+
+
+async def test_pages_of_allowed_origins_may_ask_with_a_key(common_settings: CommonSettings) -> None:
+    async with gateway(common_settings, **KEYS, cors_origins=["https://ours.example"]) as mesh:
+        asked = {"Access-Control-Request-Method": "GET", "Access-Control-Request-Headers": "authorization"}
+        preflight = await mesh.http.options("/videos", headers={"Origin": "https://ours.example", **asked})
+        assert preflight.status_code == 200
+        assert "authorization" in preflight.headers["access-control-allow-headers"].lower()
+        other = await mesh.http.options("/videos", headers={"Origin": "https://evil.example", **asked})
+        assert "access-control-allow-origin" not in other.headers
+        refused = await mesh.http.get("/videos", headers={"Origin": "https://ours.example"})
+        assert (refused.status_code, refused.headers["access-control-allow-origin"]) == (401, "https://ours.example")
+
+
+async def test_bodies_that_are_read_whole_are_bounded(common_settings: CommonSettings) -> None:
+    async with gateway(common_settings, max_body_bytes=2000) as mesh:
+
+        async def drops() -> AsyncIterator[bytes]:
+            yield b'{"url": "'
+            for _ in range(100):
+                yield b"x" * 100
+
+        for body in (b"x" * 3000, drops()):
+            answer = await mesh.http.post("/videos", content=body, headers={"Content-Type": "application/json"})
+            assert answer.status_code == 413
+            assert answer.json()["error"]["details"][0]["reason"] == "BODY_TOO_LARGE"
+        assert (await mesh.upload(b"x" * 100_000))["source"]["bytes"] == 100_000
+
+
+async def test_without_a_key_to_begin_with_a_gateway_does_not_start(common_settings: CommonSettings) -> None:
+    given = {**common_settings.model_dump(), "http_port": free_port(), "access": "keys"}
+    assert await serve("gateway", Settings(**given), build) == 1
+
+
+async def test_a_key_made_on_loopback_opens_a_gateway_that_takes_keys(common_settings: CommonSettings) -> None:
+    async with gateway(common_settings) as mesh:
+        made = (await mesh.http.post("/keys", json={"name": "first", "scopes": ["admin"]})).json()
+    async with gateway(common_settings, access="keys") as mesh:
+        assert (await mesh.http.get("/videos")).status_code == 401
+        assert (await mesh.http.get("/shards", headers=bearer(made["key"]))).status_code == 200
+
+
+async def test_while_the_database_is_away_keys_hold_that_were_seen(common_settings: CommonSettings) -> None:
+    async with gateway(common_settings, **KEYS) as mesh:
+        key = (await make_key(mesh, scopes=["read"]))["key"]
+        assert (await mesh.http.get("/keys/self", headers=bearer(key))).status_code == 200
+        assert (await mesh.http.get("/keys/self", headers=bearer(ADMIN_KEY))).status_code == 200
+
+
+@pytest.mark.parametrize("path", ["/videos", "/", "/docs", "/nowhere"])
+async def test_every_answer_has_the_headers_that_bound_a_browser(common_settings: CommonSettings, path: str) -> None:
+    async with gateway(common_settings, **KEYS) as mesh:
+        headers = (await mesh.http.get(path)).headers
+        assert "frame-ancestors 'none'" in headers["content-security-policy"]
+        assert headers["x-content-type-options"] == "nosniff"
+        assert headers["referrer-policy"] == "same-origin"
