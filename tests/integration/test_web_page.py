@@ -103,6 +103,8 @@ class Gateway:
         self.search: Callable[[str, Route], Answer | None] = lambda _query, _route: answer()
         self.requests: list[str] = []
         self.media_status = 206
+        self.key = ""
+        """Needed by every call, but for links with `signature=good`."""
 
     def __call__(self, route: Route) -> None:
         address = urlsplit(route.request.url)
@@ -114,6 +116,9 @@ class Gateway:
         elif path.startswith("/web/"):
             file = WEB / path.removeprefix("/web/")
             route.fulfill(path=file, content_type=mimetypes.guess_type(file)[0])
+        elif self.key and not self._admitted(route, address.query):
+            refused = {"code": 401, "status": "UNAUTHENTICATED", "message": "a key is needed", "details": []}
+            self.json(route, {"error": refused}, 401)
         elif path == "/search":
             asked = parse_qs(address.query)
             found = self.search(asked["q"][0], route)
@@ -134,6 +139,10 @@ class Gateway:
             self.json(
                 route, {"error": {"code": 404, "status": "NOT_FOUND", "message": "there is none", "details": []}}, 404
             )
+
+    def _admitted(self, route: Route, query: str) -> bool:
+        given = route.request.headers.get("authorization", "")
+        return given == f"Bearer {self.key}" or parse_qs(query).get("signature") == ["good"]
 
     @staticmethod
     def json(route: Route, body: Answer, status: int = 200) -> None:
@@ -287,3 +296,42 @@ def test_a_failed_video_says_why_and_delete_asks_first(page: Page, gateway: Gate
     page.get_by_role("button", name="Delete Broken").click()
     page.locator("#delete-confirm").click()
     expect(page.locator(".video")).to_have_count(0, timeout=15_000)
+
+
+def test_where_a_key_is_needed_it_is_asked_for_once_and_the_player_follows_signed_links(
+    page: Page, gateway: Gateway
+) -> None:
+    gateway.key = "earmark_right"
+    names = ("events", "transcript", "media")
+    links = {name: f"/videos/{VIDEO}/{name}?signature=good" for name in names}
+    gateway.videos = [video(links=links)]
+    page.goto(f"{ORIGIN}/v/{VIDEO}?t=60")
+    dialog = page.locator("#key-dialog")
+    expect(dialog).to_be_visible()
+    page.locator("#key").fill("earmark_wrong")
+    page.keyboard.press("Enter")
+    expect(page.locator("#key-error")).to_contain_text("not one of this gateway")
+    page.locator("#key").fill("earmark_right")
+    page.keyboard.press("Enter")
+    expect(dialog).to_be_hidden()
+    plays(page, from_second=60, line=60)
+    assert page.locator("video").get_attribute("src") == links["media"]
+    assert page.locator("track").get_attribute("src") == f"{links['transcript']}&format=vtt"
+    page.reload()
+    plays(page, from_second=60, line=60)
+    expect(dialog).to_be_hidden()
+    assert page.evaluate("localStorage.length") == 0, "another tab asks again"
+
+
+def test_who_gives_no_key_is_not_asked_again_until_they_do_something(page: Page, gateway: Gateway) -> None:
+    gateway.key = "earmark_right"
+    page.goto(f"{ORIGIN}/")
+    expect(page.locator("#key-dialog")).to_be_visible()
+    page.keyboard.press("Escape")
+    expect(page.locator("#library-notice")).to_contain_text("A key is needed")
+    expect(page.locator("#key-dialog")).to_be_hidden()
+    page.locator("#library-notice button").click()
+    expect(page.locator("#key-dialog")).to_be_visible()
+    page.locator("#key").fill("earmark_right")
+    page.keyboard.press("Enter")
+    expect(page.locator("#videos .video")).to_have_count(1)

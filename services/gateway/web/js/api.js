@@ -1,6 +1,7 @@
 // The gateway's HTTP API. Every call either gives the parsed answer or throws ApiError with words fit for people.
 
 import { sentence } from "./format.js";
+import * as key from "./key.js";
 
 /** A call that was refused or never got through; `message` is shown as it is. */
 export class ApiError extends Error {
@@ -29,20 +30,38 @@ function refusal(status, body) {
 
 async function call(path, { method = "GET", json = null, signal = null } = {}) {
   let response;
+  const used = key.header();
   try {
     response = await fetch(path, {
       method,
       signal,
-      headers: json ? { "Content-Type": "application/json" } : {},
+      headers: json ? { "Content-Type": "application/json", ...used } : used,
       body: json ? JSON.stringify(json) : null,
     });
-    if (response.ok) return response.status === 204 ? null : await response.json();
+    if (response.ok) return response.status === 204 ? null : remember(await response.json());
   } catch (error) {
     if (error.name === "AbortError") throw error;
     throw new ApiError(UNREACHABLE, { reason: "UNREACHABLE" });
   }
+  if (response.status === 401 && (await key.ask(used.Authorization ?? ""))) return call(path, { method, json, signal });
   throw refusal(response.status, await response.text());
 }
+
+// Where a key is needed, `links` are signed: a player, captions and event streams send no headers.
+const links = new Map();
+
+function remember(answer) {
+  for (const video of [answer, ...(answer?.videos ?? [])]) if (video?.video_id && video.links?.events) links.set(video.video_id, video.links);
+  return answer;
+}
+
+const linkOf = (id, name) => links.get(id)?.[name] ?? `${of(id)}/${name}`;
+
+/** Whether there are links of a video. */
+export const knows = (id) => links.has(id);
+
+/** Whether what sends no headers can be asked for already: where there is a key it takes a signed link. */
+export const canAsk = (id) => knows(id) || !key.header().Authorization;
 
 const of = (id) => `/videos/${encodeURIComponent(id)}`;
 
@@ -63,10 +82,13 @@ export const addUrl = (url) => call("/videos", { method: "POST", json: { url } }
 export const retryVideo = (id) => call(`${of(id)}/retry`, { method: "POST" });
 export const deleteVideo = (id) => call(of(id), { method: "DELETE" });
 export const transcript = (id, signal) => call(`${of(id)}/transcript?format=json`, { signal });
-export const transcriptUrl = (id, form) => `${of(id)}/transcript?format=${form}`;
-export const captionsUrl = (id) => `${of(id)}/transcript?format=vtt`;
-export const mediaUrl = (id) => `${of(id)}/media`;
-export const eventsUrl = (id) => `${of(id)}/events`;
+export function transcriptUrl(id, form) {
+  const link = linkOf(id, "transcript");
+  return `${link}${link.includes("?") ? "&" : "?"}format=${form}`;
+}
+export const captionsUrl = (id) => transcriptUrl(id, "vtt");
+export const mediaUrl = (id) => linkOf(id, "media");
+export const eventsUrl = (id) => linkOf(id, "events");
 
 /**
  * Uploads one file. XMLHttpRequest, because fetch can't say how much it has sent.
@@ -83,7 +105,7 @@ export function upload(file, title, onProgress) {
     request.onload = () => {
       if (request.status < 200 || request.status > 299) return reject(refusal(request.status, request.responseText));
       try {
-        return resolve(JSON.parse(request.responseText));
+        return resolve(remember(JSON.parse(request.responseText)));
       } catch {
         return reject(new ApiError("The server’s answer could not be read. Reload the page to see whether the video arrived."));
       }
@@ -95,6 +117,7 @@ export function upload(file, title, onProgress) {
   form.set("title", title); // before the file, so that the server knows it when the bytes begin
   form.set("file", file);
   request.open("POST", "/videos/upload");
+  for (const [name, value] of Object.entries(key.header())) request.setRequestHeader(name, value);
   request.send(form);
   return { done, cancel: () => request.abort() };
 }

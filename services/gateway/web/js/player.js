@@ -68,17 +68,29 @@ export function createPlayer({ onClose, onJump }) {
 
   function createMedia(id) {
     // A new element each time: a video that failed or still loads can't disturb the next one.
-    const media = el("video", { class: "media", controls: true, preload: "metadata", src: api.mediaUrl(id), playsInline: true, "aria-labelledby": "player-title" });
+    const media = el("video", { class: "media", controls: true, preload: "metadata", src: api.canAsk(id) ? api.mediaUrl(id) : null, playsInline: true, "aria-labelledby": "player-title" });
     media.addEventListener("timeupdate", () => transcript.at(media.currentTime));
     media.addEventListener("seeking", () => {
       transcript.followAgain();
       transcript.at(media.currentTime);
     });
     media.addEventListener("loadedmetadata", () => stage.classList.toggle("sound-only", media.videoWidth === 0));
-    media.addEventListener("error", () => {
-      if (media.isConnected) problem.replaceChildren(notice({ text: UNPLAYABLE, kind: "warn" }));
-    });
+    media.addEventListener("error", () => media.isConnected && tellBroken());
     return media;
+  }
+
+  function tellBroken() {
+    // Before anything is known of the video it may be the link that does not hold: a signed one comes with the video.
+    if (api.knows(open.id)) problem.replaceChildren(notice({ text: UNPLAYABLE, kind: "warn" }));
+  }
+
+  /** Gives the media its link, where it has had none that holds. */
+  function connect() {
+    if (open.mute) return;
+    const { media } = open;
+    const link = api.mediaUrl(open.id);
+    if ((!media.hasAttribute("src") || media.error) && media.getAttribute("src") !== link) media.src = link;
+    else if (media.error) tellBroken();
   }
 
   function seek(t, play) {
@@ -129,6 +141,7 @@ export function createPlayer({ onClose, onJump }) {
     const video = store.get(open.id);
     if (!video) return;
     mute();
+    connect();
     setText(title, video.title);
     document.title = `${video.title} · Earmark`;
     const parts = [video.duration && clock(video.duration), language(video.metadata.language), day(video.metadata.uploaded_at)];
