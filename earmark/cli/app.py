@@ -10,6 +10,7 @@ from earmark.cli.doctor import doctor
 from earmark.cli.editing import transcripts
 from earmark.cli.imports import import_transcripts
 from earmark.cli.ingest import ingest
+from earmark.cli.keys import app as keys
 from earmark.cli.mesh import down, up
 from earmark.cli.search import search
 from earmark.cli.shards import app as shards
@@ -32,6 +33,7 @@ app.command(rich_help_panel=MESH)(status)
 app.command(rich_help_panel=MESH)(doctor)
 app.command(rich_help_panel=MESH)(demo)
 app.add_typer(shards, name="shards", rich_help_panel=MESH)
+app.add_typer(keys, name="keys", rich_help_panel=MESH)
 app.command(rich_help_panel=VIDEOS)(ingest)
 app.command("import", rich_help_panel=VIDEOS)(import_transcripts)
 app.command(rich_help_panel=VIDEOS)(search)

@@ -12,7 +12,8 @@ from typing import Annotated, Any, NoReturn
 import typer
 from rich.console import Console
 
-from earmark.client import ApiError, Client, ConnectionFailed, EarmarkClientError
+from earmark.client import ApiError, Client, ConnectionFailed, EarmarkClientError, PermissionDenied
+from earmark.client.calls import KEY_VARIABLE
 from earmark.local.paths import DATA_DIR_VARIABLE, DataDir
 from earmark.local.state import MeshState
 
@@ -36,6 +37,17 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print the gateway's JSON."
 VideoId = Annotated[str, typer.Argument(metavar="VIDEO_ID", help="As `earmark ls` shows it.")]
 
 
+def api_key(url: str | None, data: Path | None = None) -> str:
+    """The key of EARMARK_API_KEY, else that of the mesh of the data folder, where it takes keys; empty for none."""
+    given = os.environ.get(KEY_VARIABLE, "")
+    if given or url:  # the mesh's own key is for nobody else
+        return given
+    try:
+        return DataDir.resolve(data).admin_key.read_text().strip()
+    except OSError:
+        return ""
+
+
 def gateway_url(url: str | None, data: Path | None = None) -> str:
     """The URL given, else that of the mesh of the data folder, else the usual one."""
     return (url or MeshState.load(DataDir.resolve(data)).http_url or DEFAULT_URL).rstrip("/")
@@ -44,7 +56,7 @@ def gateway_url(url: str | None, data: Path | None = None) -> str:
 @contextmanager
 def connected(url: str | None, data: Path | None = None) -> Iterator[Client]:
     """A client of the gateway that is meant."""
-    with Client(gateway_url(url, data)) as client:
+    with Client(gateway_url(url, data), key=api_key(url, data)) as client:
         yield client
 
 
@@ -59,6 +71,8 @@ def explain(error: EarmarkClientError) -> str:
     lines = [error.message]
     if isinstance(error, ConnectionFailed):
         lines.append("Start the mesh with `earmark up`, or name another gateway with --url.")
+    if isinstance(error, PermissionDenied) and error.http_status == 401:
+        lines.append(f"Set {KEY_VARIABLE} to a key of this gateway; `earmark keys create` makes one.")
     if isinstance(error, ApiError):
         # The message mostly says what is wrong with the one field there is.
         told = (violation for violation in error.violations if violation.description != error.message)

@@ -59,8 +59,9 @@ def demo(
     else:
         mesh = start_detached(data, mesh_options(port, asr_model))
     titles, questions = read_questions(samples / "questions.json")
-    with Client(mesh.http_url) as client:
-        _ingest_missing(client, samples, titles)
+    key = common.api_key(None, data_dir)
+    with Client(mesh.http_url, key=key) as client:
+        _ingest_missing(client, samples, titles, key)
         right = [_ask(client, question) for question in questions]
     example = f"{mesh.http_url}/search?q={quote_plus(questions[0].question)}" if questions else mesh.http_url
     common.out.print(f"\nThe same from a shell:\n  curl -s '{example}'", soft_wrap=True, markup=False)
@@ -89,7 +90,7 @@ def read_questions(path: Path) -> tuple[dict[str, str], list[Question]]:
     return titles, shown
 
 
-def _ingest_missing(client: Client, samples: Path, titles: dict[str, str]) -> None:
+def _ingest_missing(client: Client, samples: Path, titles: dict[str, str], key: str) -> None:
     """Ingests the samples that the mesh does not have; waits for those that are on their way."""
     have = {video.source.sha256: video for video in client.list() if video.source.sha256}
     missing: list[Source] = []
@@ -108,7 +109,7 @@ def _ingest_missing(client: Client, samples: Path, titles: dict[str, str]) -> No
             on_their_way.append(video)
         elif not video.settled:
             on_their_way.append(video)
-    outcomes = ingest_with_view(client.base_url, missing) if missing else []
+    outcomes = ingest_with_view(client.base_url, missing, key=key) if missing else []
     for video in on_their_way:
         for _ in client.watch(video.video_id):
             pass

@@ -50,7 +50,9 @@ def import_transcripts(  # noqa: PLR0917  (typer reads options off the parameter
     if dry_run:
         _look(files, options, tally)
     else:
-        asyncio.run(_go(common.gateway_url(url, data_dir), files, options, tally, wait=wait))
+        asyncio.run(
+            _go(common.gateway_url(url, data_dir), common.api_key(url, data_dir), files, options, tally, wait=wait)
+        )
     _sum_up(tally, time.monotonic() - begun, dry_run=dry_run)
     if tally.failures:
         raise typer.Exit(common.EXIT_FAILED)
@@ -81,8 +83,8 @@ def _look(files: list[Path], options: Options, tally: Tally) -> None:
             tally.seconds += one.duration or max((line.end for line in one.lines), default=0.0)
 
 
-async def _go(url: str, files: list[Path], options: Options, tally: Tally, *, wait: bool) -> None:
-    async with AsyncClient(url) as client:
+async def _go(url: str, key: str, files: list[Path], options: Options, tally: Tally, *, wait: bool) -> None:
+    async with AsyncClient(url, key=key) as client:
         try:
             with _Bar(common.out) if common.interactive() else _Lines(common.out) as view:
                 await import_all(client, files, options, view, tally)

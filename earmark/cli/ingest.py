@@ -73,7 +73,8 @@ def ingest(  # noqa: PLR0917  (typer reads options off the parameters)
         )
         for source in wanted
     ]
-    outcomes = ingest_with_view(common.gateway_url(url, data_dir), wanted, wait=wait)
+    key = common.api_key(url, data_dir)
+    outcomes = ingest_with_view(common.gateway_url(url, data_dir), wanted, key=key, wait=wait)
     bad = [outcome for outcome in outcomes if not outcome.well]
     for outcome in outcomes:
         for warning in outcome.warnings:
@@ -84,11 +85,11 @@ def ingest(  # noqa: PLR0917  (typer reads options off the parameters)
         raise typer.Exit(common.EXIT_FAILED)
 
 
-def ingest_with_view(url: str, wanted: Sequence[Source], *, wait: bool = True) -> list[Outcome]:
+def ingest_with_view(url: str, wanted: Sequence[Source], *, key: str, wait: bool = True) -> list[Outcome]:
     """Ingests with bars on a terminal, with lines elsewhere."""
 
     async def go() -> list[Outcome]:
-        async with AsyncClient(url) as client:
+        async with AsyncClient(url, key=key) as client:
             with LiveView(common.out) if common.interactive() else LineView(common.out) as view:
                 return await ingest_all(client, wanted, view, wait=wait)
 

@@ -40,7 +40,7 @@ def status(as_json: common.AsJson = False, url: common.Url = None, data_dir: com
     index: IndexStatus | None = None
     problem = ""
     ready = False
-    with Client(address) as client:
+    with Client(address, key=common.api_key(url, data_dir)) as client:
         try:
             ready = client.is_ready()
             videos = list(islice(client.list(page_size=100), _MOST_VIDEOS))

@@ -29,6 +29,7 @@ from earmark.client.errors import (
     Timeout,
     Unavailable,
 )
+from earmark.client.keys import ApiKey, NewApiKey
 from earmark.client.multipart import Progress
 from earmark.client.results import (
     Coverage,
@@ -59,6 +60,7 @@ from earmark.client.sync import Client
 
 __all__ = [
     "ApiError",
+    "ApiKey",
     "AsyncClient",
     "Client",
     "Conflict",
@@ -74,6 +76,7 @@ __all__ = [
     "InvalidRequest",
     "LegScore",
     "MissingShard",
+    "NewApiKey",
     "NotFound",
     "Overloaded",
     "PermissionDenied",

@@ -24,6 +24,7 @@ class AsyncClient:
 
     Args:
         base_url: URL of the gateway, e.g. `http://127.0.0.1:8080`.
+        key: an API key, where the gateway takes keys; that of EARMARK_API_KEY when None, and none when empty.
         timeout: of one request; the default allows 5 s to connect and 60 s to be answered.
         headers: sent with every request.
         transport: what carries the requests, for a proxy, a Unix socket or a test.
@@ -33,11 +34,13 @@ class AsyncClient:
         self,
         base_url: str = "http://127.0.0.1:8080",
         *,
+        key: str | None = None,
         timeout: httpx.Timeout | float = calls.TIMEOUT,
         headers: dict[str, str] | None = None,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
         self.base_url = base_url.rstrip("/")
+        headers = {**calls.authorization(key), **(headers or {})}
         self._http = httpx.AsyncClient(base_url=self.base_url, timeout=timeout, headers=headers, transport=transport)
 
     async def __aenter__(self) -> Self:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime
@@ -75,6 +76,13 @@ def upload_answer(response: httpx.Response, base_url: str) -> Video:
 
 
 UPLOAD_PATH = "/videos/upload"
+KEY_VARIABLE = "EARMARK_API_KEY"
+
+
+def authorization(key: str | None) -> dict[str, str]:
+    """The header that a key is sent in: the key given, that of the environment when None, and none when empty."""
+    chosen = os.environ.get(KEY_VARIABLE, "") if key is None else key
+    return {"Authorization": f"Bearer {chosen.strip()}"} if chosen.strip() else {}
 
 
 class SpeechOptions(TypedDict, total=False):

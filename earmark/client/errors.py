@@ -101,7 +101,7 @@ class InvalidRequest(ApiError):
 
 
 class PermissionDenied(ApiError):
-    """The gateway does not allow it."""
+    """The gateway does not allow it: there is no key, or it may not."""
 
     status = "PERMISSION_DENIED"
 

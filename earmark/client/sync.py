@@ -12,6 +12,7 @@ import httpx
 from earmark.client import calls
 from earmark.client.errors import EarmarkClientError, Unavailable, from_response, from_transport
 from earmark.client.index import Index
+from earmark.client.keys import Keys
 from earmark.client.multipart import FileUpload, Progress
 from earmark.client.results import EditedSegment, Imported, SearchResult, Transcript, TranscriptLine, Video, VideoStatus
 from earmark.client.sse import EventReader
@@ -25,6 +26,7 @@ class Client:
 
     Args:
         base_url: URL of the gateway, e.g. `http://127.0.0.1:8080`.
+        key: an API key, where the gateway takes keys; that of EARMARK_API_KEY when None, and none when empty.
         timeout: of one request; the default allows 5 s to connect and 60 s to be answered.
         headers: sent with every request.
         transport: what carries the requests, for a proxy, a Unix socket or a test.
@@ -37,11 +39,13 @@ class Client:
         self,
         base_url: str = "http://127.0.0.1:8080",
         *,
+        key: str | None = None,
         timeout: httpx.Timeout | float = calls.TIMEOUT,
         headers: dict[str, str] | None = None,
         transport: httpx.BaseTransport | None = None,
     ) -> None:
         self.base_url = base_url.rstrip("/")
+        headers = {**calls.authorization(key), **(headers or {})}
         self._http = httpx.Client(base_url=self.base_url, timeout=timeout, headers=headers, transport=transport)
 
     def __enter__(self) -> Self:
@@ -328,6 +332,11 @@ class Client:
     def index(self) -> Index:
         """The shards of the index, for operators."""
         return Index(self._send)
+
+    @property
+    def keys(self) -> Keys:
+        """API keys, for administrators."""
+        return Keys(self._send)
 
     def is_ready(self) -> bool:
         """Whether the mesh can serve; False also when the gateway says that it cannot.

@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import earmark
-from earmark.local import models, ports, servers, services
+from earmark.local import access, models, ports, servers, services
 from earmark.local import state as states
 from earmark.local.logs import LogFile, Record, Sink, last_lines, readable
 from earmark.local.paths import DataDir
@@ -172,6 +172,7 @@ async def _prepare(
         object_store_url=os.environ.get("EARMARK_OBJECT_STORE_URL") or data.objects.as_uri(),
         cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
         shards=mesh.shards,
+        gateway_secrets=access.gateway_secrets(data),
     )
     mesh.http_url = wiring.http_url
     return wiring, embedded

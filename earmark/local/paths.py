@@ -57,6 +57,16 @@ class DataDir:
         """State of the running mesh and files made for this run."""
         return self.root / "run"
 
+    @property
+    def admin_key(self) -> Path:
+        """The key of a mesh that takes keys (EARMARK_ACCESS=keys), readable by its owner alone."""
+        return self.root / "admin-key"
+
+    @property
+    def url_secret(self) -> Path:
+        """What such a mesh signs URLs with."""
+        return self.root / "url-secret"
+
     def indexer(self, shard: int, replica: int) -> Path:
         """Snapshots of one index replica."""
         return self.root / f"indexer-s{shard}r{replica}"

@@ -9,6 +9,7 @@ from typing import Protocol
 import httpx
 
 from earmark.local import ports, services
+from earmark.local.access import admin_headers
 from earmark.local.paths import DataDir
 from earmark.local.process import ChildSpec
 from earmark.local.services import Place, Wiring
@@ -62,7 +63,9 @@ class IndexerScaler:
 
     async def run(self) -> None:
         """Looks for ever. While the gateway does not answer everything stays as it is."""
-        async with httpx.AsyncClient(base_url=self._wiring.http_url, timeout=_ANSWER_SECONDS) as http:
+        headers = admin_headers(self._wiring.gateway_secrets)
+        url = self._wiring.http_url
+        async with httpx.AsyncClient(base_url=url, timeout=_ANSWER_SECONDS, headers=headers) as http:
             while True:
                 shards = await _shards(http)
                 if shards is not None:

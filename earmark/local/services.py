@@ -6,7 +6,7 @@ import os
 import re
 import sys
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
@@ -38,6 +38,8 @@ class Wiring:
     cores: int
     shards: int = SHARDS
     """Shards the slot table gets when there is none yet."""
+    gateway_secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """What the gateway is told where it takes keys, see `access.py`."""
 
     @property
     def http_url(self) -> str:
@@ -120,6 +122,7 @@ def table(wiring: Wiring, *, servers: tuple[str, ...], indexers: Iterable[Place]
             "EARMARK_HTTP_HOST": HOST,
             "EARMARK_HTTP_PORT": str(ports[HTTP]),
             "EARMARK_EMBEDDER_TARGET": f"{HOST}:{ports[EMBEDDER]}",
+            **wiring.gateway_secrets,
             **_threads(1),
             # Uploads arrive in blocks of 256 KiB; by default malloc maps and unmaps each (measured: 3 × slower reads).
             "MALLOC_MMAP_THRESHOLD_": "16777216",

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import SplitResult, parse_qs, urlsplit
 
 from tests.unit.client.fake_gateway import status, video
 
@@ -42,6 +42,9 @@ class StubGateway(ThreadingHTTPServer):
         self.put: list[tuple[str, str, bytes]] = []
         """Content type, If-Match and body of transcripts put."""
         self.changed: list[tuple[str, Any]] = []
+        self.keys: list[dict[str, Any]] = []
+        self.authorizations: list[str | None] = []
+        """What came in that header."""
 
     @property
     def url(self) -> str:
@@ -71,6 +74,13 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         parts = urlsplit(self.path)
+        self.server.authorizations.append(self.headers["authorization"])
+        if parts.path == "/keys":
+            self._json(200, {"keys": self.server.keys, "next_cursor": None})
+        else:
+            self._get(parts)
+
+    def _get(self, parts: SplitResult) -> None:
         match parts.path.strip("/").split("/"):
             case ["readyz"]:
                 self._json(200, {"ready": True})
@@ -119,6 +129,9 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers.get("content-length") or 0))
         match self.path.strip("/").split("/"):
+            case ["keys"]:
+                self.server.posted.append(("keys", json.loads(body)))
+                self._json(201, {**self.server.keys[0], "key": "earmark_key1_secret"})
             case ["videos", "upload"] if b"refused" in body:
                 self._error(415, "INVALID_ARGUMENT", "MEDIA_UNREADABLE", "This is not a video.")
             case ["videos", "upload"]:
@@ -159,6 +172,9 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_DELETE(self) -> None:
         video_id = self.path.rpartition("/")[2]
+        if self.path.startswith("/keys/"):
+            self._json(200, {**self.server.keys[0], "holds": False})
+            return
         self._json(202, {**self.server.videos.pop(video_id), "status": "deleting"})
 
     def _import(self, body: dict[str, Any]) -> None:

@@ -422,3 +422,30 @@ def test_a_segment_is_corrected(both: Both) -> None:
     assert "if-match" not in request.headers
     assert json.loads(gateway.bodies[0]) == {"text": "Hi.", "suspect": False}
     assert (result.revision, result.segment.segment_id, result.segment.suspect) == (4, "00001.4", "marked")
+
+
+@pytest.mark.parametrize(
+    ("given", "environment", "sent"),
+    [
+        (None, None, None),
+        (None, "earmark_env", "Bearer earmark_env"),
+        ("earmark_mine", "earmark_env", "Bearer earmark_mine"),
+        ("", "earmark_env", None),
+    ],
+)
+def test_a_key_is_sent_with_every_request(
+    given: str | None, environment: str | None, sent: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("EARMARK_API_KEY", raising=False)
+    if environment:
+        monkeypatch.setenv("EARMARK_API_KEY", environment)
+
+    async def ask(gateway: FakeGateway) -> None:
+        async with AsyncClient("http://mesh/", key=given, transport=gateway) as client:
+            await client.get("vid_1")
+
+    gateway = FakeGateway(answering(video()))
+    with Client("http://mesh/", key=given, transport=gateway) as client:
+        client.get("vid_1")
+    asyncio.run(ask(gateway))
+    assert [request.headers.get("authorization") for request in gateway.requests] == [sent, sent]

@@ -1,0 +1,141 @@
+"""API keys as an administrator sees them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Literal, Self
+from urllib.parse import quote
+
+import httpx
+
+from earmark.client.calls import Call
+from earmark.client.results import Json
+
+Send = Callable[[Call[Any]], Any]
+Right = Literal["read", "upload", "admin"]
+
+
+@dataclass(frozen=True, slots=True)
+class ApiKey:
+    """What a key may do. None of `collections` means all, None of a limit that there is none of its own."""
+
+    key_id: str
+    name: str
+    scopes: tuple[str, ...]
+    collections: tuple[str, ...] | None
+    default_collection: str | None
+    requests_per_second: float | None
+    bytes_per_day: int | None
+    videos_per_day: int | None
+    created_at: datetime
+    expires_at: datetime | None
+    revoked_at: datetime | None
+    holds: bool
+    raw: Json = field(repr=False, compare=False)
+
+    @classmethod
+    def parse(cls, data: Json) -> Self:
+        """From the gateway's JSON."""
+        collections = data["collections"]
+        return cls(
+            key_id=data["key_id"],
+            name=data["name"],
+            scopes=tuple(data["scopes"]),
+            collections=None if collections is None else tuple(collections),
+            default_collection=data.get("default_collection"),
+            requests_per_second=data.get("requests_per_second"),
+            bytes_per_day=data.get("bytes_per_day"),
+            videos_per_day=data.get("videos_per_day"),
+            created_at=datetime.fromisoformat(data["created_at"]),
+            expires_at=_time(data.get("expires_at")),
+            revoked_at=_time(data.get("revoked_at")),
+            holds=bool(data["holds"]),
+            raw={name: value for name, value in data.items() if name != "key"},
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class NewApiKey:
+    """A key that was just made. `text` is what is sent; it cannot be had again."""
+
+    key: ApiKey
+    text: str = field(repr=False)
+
+    @classmethod
+    def parse(cls, data: Json) -> Self:
+        """From the gateway's JSON."""
+        return cls(ApiKey.parse(data), data["key"])
+
+
+class Keys:
+    """The administrator's part of a client: `client.keys`. Every method raises `EarmarkClientError`."""
+
+    def __init__(self, send: Send) -> None:
+        self._send = send
+
+    def create(
+        self,
+        name: str,
+        *,
+        scopes: Iterable[Right] = ("read",),
+        collections: Iterable[str] | None = None,
+        default_collection: str = "",
+        requests_per_second: float | None = None,
+        bytes_per_day: int | None = None,
+        videos_per_day: int | None = None,
+        expires_in_days: float | None = None,
+    ) -> NewApiKey:
+        """Makes a key.
+
+        Args:
+            name: whose it is.
+            scopes: what it may do; `admin` may do everything.
+            collections: whose videos it sees; None for all.
+            default_collection: where its uploads go that name none; the first of `collections` when empty.
+            requests_per_second: in the long run; None for what the gateway's settings say.
+            bytes_per_day: bytes of media it may upload on a day (UTC).
+            videos_per_day: videos it may make on a day.
+            expires_in_days: None for never.
+
+        Raises:
+            InvalidRequest: something of it is wrong.
+            PermissionDenied: the client's own key is not an administrator's.
+        """
+        body = {
+            "name": name,
+            "scopes": list(scopes),
+            "collections": None if collections is None else list(collections),
+            "default_collection": default_collection,
+            "requests_per_second": requests_per_second,
+            "bytes_per_day": bytes_per_day,
+            "videos_per_day": videos_per_day,
+            "expires_in_days": expires_in_days,
+        }
+        made: NewApiKey = self._send(Call("POST", "/keys", _parsed(NewApiKey.parse), body=body))
+        return made
+
+    def list(self, *, page_size: int = 50) -> Iterator[ApiKey]:
+        """All keys, newest first, also those that are over; fetched page by page as they are consumed."""
+        cursor: str | None = None
+        while True:
+            params: dict[str, str | int | list[str]] = {"limit": page_size, **({"cursor": cursor} if cursor else {})}
+            page: Json = self._send(Call("GET", "/keys", _parsed(dict), params))
+            yield from map(ApiKey.parse, page["keys"])
+            cursor = page["next_cursor"]
+            if cursor is None:
+                return
+
+    def revoke(self, key_id: str) -> ApiKey:
+        """Ends a key for good. Raises NotFound."""
+        revoked: ApiKey = self._send(Call("DELETE", f"/keys/{quote(key_id, safe='')}", _parsed(ApiKey.parse)))
+        return revoked
+
+
+def _parsed(parse: Callable[[Json], Any]) -> Callable[[httpx.Response, str], Any]:
+    return lambda response, _: parse(response.json())
+
+
+def _time(text: str | None) -> datetime | None:
+    return datetime.fromisoformat(text) if text else None
