@@ -27,6 +27,11 @@ if _version_not_supported:
 
 class SearchServiceStub:
     """Finds the moment something was said.
+
+    Where the gateway takes keys, one is sent as metadata `authorization: Bearer …`, and every call can also return:
+    UNAUTHENTICATED when there is none or it does not hold (send another); PERMISSION_DENIED when it has not the scope, or
+    not the collection a video is to come into; RESOURCE_EXHAUSTED with RetryInfo when it calls too often or has used up
+    its day (wait). A video outside its collections is NOT_FOUND.
     """
 
     def __init__(self, channel):
@@ -44,6 +49,11 @@ class SearchServiceStub:
 
 class SearchServiceServicer:
     """Finds the moment something was said.
+
+    Where the gateway takes keys, one is sent as metadata `authorization: Bearer …`, and every call can also return:
+    UNAUTHENTICATED when there is none or it does not hold (send another); PERMISSION_DENIED when it has not the scope, or
+    not the collection a video is to come into; RESOURCE_EXHAUSTED with RetryInfo when it calls too often or has used up
+    its day (wait). A video outside its collections is NOT_FOUND.
     """
 
     def Search(self, request, context):
@@ -77,6 +87,11 @@ def add_SearchServiceServicer_to_server(servicer, server):
  # This class is part of an EXPERIMENTAL API.
 class SearchService:
     """Finds the moment something was said.
+
+    Where the gateway takes keys, one is sent as metadata `authorization: Bearer …`, and every call can also return:
+    UNAUTHENTICATED when there is none or it does not hold (send another); PERMISSION_DENIED when it has not the scope, or
+    not the collection a video is to come into; RESOURCE_EXHAUSTED with RetryInfo when it calls too often or has used up
+    its day (wait). A video outside its collections is NOT_FOUND.
     """
 
     @staticmethod

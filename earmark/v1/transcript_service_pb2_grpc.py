@@ -34,6 +34,11 @@ class TranscriptServiceStub:
 
     A change returns when it is kept. The video is PROCESSING until it is searchable; when it is READY again, its
     `index_token` stands for the change too.
+
+    Where the gateway takes keys, one is sent as metadata `authorization: Bearer …`, and every call can also return:
+    UNAUTHENTICATED when there is none or it does not hold (send another); PERMISSION_DENIED when it has not the scope, or
+    not the collection a video is to come into; RESOURCE_EXHAUSTED with RetryInfo when it calls too often or has used up
+    its day (wait). A video outside its collections is NOT_FOUND.
     """
 
     def __init__(self, channel):
@@ -73,6 +78,11 @@ class TranscriptServiceServicer:
 
     A change returns when it is kept. The video is PROCESSING until it is searchable; when it is READY again, its
     `index_token` stands for the change too.
+
+    Where the gateway takes keys, one is sent as metadata `authorization: Bearer …`, and every call can also return:
+    UNAUTHENTICATED when there is none or it does not hold (send another); PERMISSION_DENIED when it has not the scope, or
+    not the collection a video is to come into; RESOURCE_EXHAUSTED with RetryInfo when it calls too often or has used up
+    its day (wait). A video outside its collections is NOT_FOUND.
     """
 
     def GetTranscript(self, request, context):
@@ -155,6 +165,11 @@ class TranscriptService:
 
     A change returns when it is kept. The video is PROCESSING until it is searchable; when it is READY again, its
     `index_token` stands for the change too.
+
+    Where the gateway takes keys, one is sent as metadata `authorization: Bearer …`, and every call can also return:
+    UNAUTHENTICATED when there is none or it does not hold (send another); PERMISSION_DENIED when it has not the scope, or
+    not the collection a video is to come into; RESOURCE_EXHAUSTED with RetryInfo when it calls too often or has used up
+    its day (wait). A video outside its collections is NOT_FOUND.
     """
 
     @staticmethod

@@ -31,6 +31,11 @@ class VideoServiceStub:
     Every method can return UNAUTHENTICATED or PERMISSION_DENIED (get a key that may do this),
     UNAVAILABLE (try again with back-off), DEADLINE_EXCEEDED (try again with more time) and
     INTERNAL (report the error id it carries).
+
+    Where the gateway takes keys, one is sent as metadata `authorization: Bearer …`, and every call can also return:
+    UNAUTHENTICATED when there is none or it does not hold (send another); PERMISSION_DENIED when it has not the scope, or
+    not the collection a video is to come into; RESOURCE_EXHAUSTED with RetryInfo when it calls too often or has used up
+    its day (wait). A video outside its collections is NOT_FOUND.
     """
 
     def __init__(self, channel):
@@ -87,6 +92,11 @@ class VideoServiceServicer:
     Every method can return UNAUTHENTICATED or PERMISSION_DENIED (get a key that may do this),
     UNAVAILABLE (try again with back-off), DEADLINE_EXCEEDED (try again with more time) and
     INTERNAL (report the error id it carries).
+
+    Where the gateway takes keys, one is sent as metadata `authorization: Bearer …`, and every call can also return:
+    UNAUTHENTICATED when there is none or it does not hold (send another); PERMISSION_DENIED when it has not the scope, or
+    not the collection a video is to come into; RESOURCE_EXHAUSTED with RetryInfo when it calls too often or has used up
+    its day (wait). A video outside its collections is NOT_FOUND.
     """
 
     def CreateVideo(self, request_iterator, context):
@@ -213,6 +223,11 @@ class VideoService:
     Every method can return UNAUTHENTICATED or PERMISSION_DENIED (get a key that may do this),
     UNAVAILABLE (try again with back-off), DEADLINE_EXCEEDED (try again with more time) and
     INTERNAL (report the error id it carries).
+
+    Where the gateway takes keys, one is sent as metadata `authorization: Bearer …`, and every call can also return:
+    UNAUTHENTICATED when there is none or it does not hold (send another); PERMISSION_DENIED when it has not the scope, or
+    not the collection a video is to come into; RESOURCE_EXHAUSTED with RetryInfo when it calls too often or has used up
+    its day (wait). A video outside its collections is NOT_FOUND.
     """
 
     @staticmethod

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
+from services.common.runner import SECRETS
 from tests.support.servers import find_program
 from tests.support.service_settings import settings_class, variables
 
@@ -128,6 +129,18 @@ def test_ports_are_those_the_service_listens_on(base: list[Manifest], workload: 
     exposed = re.search(r"^EXPOSE (.*)$", stage[1], re.MULTILINE)
     assert exposed is not None
     assert {int(port) for port in exposed[1].split()} == set(ports.values())
+
+
+def test_the_gateway_lets_in_who_has_a_key_and_its_secrets_come_from_files(base: list[Manifest]) -> None:
+    given = environment(base, "gateway")
+    assert given["EARMARK_ACCESS"] == "keys"
+    secrets = {"EARMARK_ADMIN_KEY", "EARMARK_URL_SECRET"}
+    assert secrets <= variables(settings_class("services.gateway"))
+    assert not secrets & given.keys()
+    (mount,) = (mount for mount in container(base, "gateway")["volumeMounts"] if mount["mountPath"] == str(SECRETS))
+    volumes = workloads(base)["gateway"]["spec"]["template"]["spec"]["volumes"]
+    (volume,) = (volume for volume in volumes if volume["name"] == mount["name"])
+    assert volume["secret"]["secretName"] == "earmark-access"
 
 
 def test_each_service_object_leads_to_ports_that_exist(base: list[Manifest]) -> None:

@@ -9,11 +9,40 @@ from collections.abc import Iterator
 
 import uvicorn
 from starlette.types import ASGIApp
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from services.common.errors import FailedPrecondition
 
 BACKLOG = 2048
 KEEP_ALIVE_SECONDS = 75
+MAX_HEAD_BYTES = 64 * 1024
+"""Of a request's line and headers: a cursor is the longest thing in them, with about 5,000 characters."""
+
+
+class _Protocol(HttpToolsProtocol):
+    """Bounds heads, which the parser itself would gather without end."""
+
+    _in_head = True
+    _heads = 0
+    _head_bytes = 0
+
+    def data_received(self, data: bytes) -> None:
+        began_in_head, heads = self._in_head, self._heads
+        super().data_received(data)
+        # Not where a head ends in this block: what has ended is no longer gathered.
+        if began_in_head and self._in_head and self._heads == heads:
+            self._head_bytes += len(data)
+            if self._head_bytes > MAX_HEAD_BYTES and not self.transport.is_closing():
+                self.send_400_response(f"The head of the request is over {MAX_HEAD_BYTES} bytes.")
+
+    def on_headers_complete(self) -> None:
+        self._in_head, self._head_bytes = False, 0
+        self._heads += 1
+        super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        self._in_head = True
+        super().on_message_complete()
 
 
 class _Server(uvicorn.Server):
@@ -44,7 +73,7 @@ class HttpServer:
         self.port: int = self._socket.getsockname()[1]
         config = uvicorn.Config(
             app,
-            http="httptools",
+            http=_Protocol,
             loop="none",
             ws="none",
             lifespan="off",
