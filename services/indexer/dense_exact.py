@@ -53,8 +53,8 @@ def nothing() -> Found:
 class RowReader:
     """Reads rows of a file of float16 vectors, one by one and not by its map.
 
-    A row that is looked at now and then brings its page, and by the kernel's custom fifteen around it, into the
-    process's memory for good: a search in a million rows would soon hold them all.
+    A row that is looked at through a map brings its page, and by the kernel's custom fifteen around it, into what
+    counts as the process's memory: searches in a million rows would soon have them all there.
 
     Args:
         path: The file: row after row, nothing else.
