@@ -2,7 +2,8 @@
 
 A walk compares some hundred nodes with the query. As bytes they take half the memory of float16 and a quarter of
 float32, and compare about as fast; what a walk finds is compared exactly afterwards, so that the cosines are those of
-every kind. Of 100,000 court hearings' vectors the bytes cost no recall that the 12 best of them do not give back for k = 10.
+every kind. Of 100,000 court hearings' vectors the bytes cost no recall that the 12 best of them do not give back for
+k = 10.
 """
 
 from __future__ import annotations
