@@ -381,6 +381,7 @@ class Hit:
     keyword: LegScore | None
     links: Mapping[str, str]
     more: tuple[Hit, ...]
+    speaker: str | None = None
 
     @classmethod
     def parse(cls, data: Json, base_url: str = "") -> Hit:
@@ -401,6 +402,7 @@ class Hit:
             keyword=_leg(scores.get("keyword")),
             links=absolute_links(data.get("links"), base_url),
             more=tuple(cls.parse(hit, base_url) for hit in data.get("more") or ()),
+            speaker=data.get("speaker") or None,
         )
 
 

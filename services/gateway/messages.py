@@ -212,6 +212,7 @@ def _hit(hit: Hit) -> search_pb.SearchHit:
         semantic=_leg(hit.semantic),
         keyword=_leg(hit.keyword),
         more=[_hit(further) for further in hit.more],
+        speaker=hit.speaker,
     )
 
 

@@ -149,6 +149,8 @@ class Hit:
     score: float
     semantic: LegScore | None
     keyword: LegScore | None
+    speaker: str = ""
+    """Empty when unknown."""
     more: list[Hit] = field(default_factory=list)
 
 
@@ -485,6 +487,7 @@ def _hit(ranked: RankedHit, text: str, queries: dict[str, highlight.Query]) -> H
         score=ranked.score,
         semantic=ranked.semantic,
         keyword=ranked.keyword,
+        speaker=chunk.speaker,
     )
 
 

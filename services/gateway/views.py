@@ -123,6 +123,7 @@ def _hit(hit: Hit) -> Json:
         "video_id": hit.video_id,
         "title": hit.title,
         "language": hit.language or None,
+        "speaker": hit.speaker or None,
         "chunk_id": hit.chunk_id,
         "text": hit.text,
         "highlights": [{"start": start, "end": end} for start, end in hit.highlights],

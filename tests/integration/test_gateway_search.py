@@ -87,6 +87,14 @@ async def test_filters(mesh: Gateway, params: dict[str, Any], expected: set[str]
     assert await found(mesh, **params) == expected
 
 
+async def test_a_hit_names_who_speaks(mesh: Gateway) -> None:
+    fill(mesh)
+    mesh.index(chunk(SHORT, 1, "bread that nobody owns up to"))
+    hits = (await mesh.http.get("/search", params={"q": "bread"})).json()["hits"]
+    assert {hit["video_id"]: hit["speaker"] for hit in hits} == {LONG: "Ada", SHORT: "Bob", OLD: "Ada"}
+    assert [[further["speaker"] for further in hit["more"]] for hit in hits if hit["video_id"] == SHORT] == [[None]]
+
+
 async def test_a_plus_sign_that_was_not_escaped_is_meant_as_one(mesh: Gateway) -> None:
     fill(mesh)
     response = await mesh.http.get("/search?q=bread&uploaded_since=2026-11-23T13:00:00+01:00")

@@ -262,6 +262,8 @@ class Moment(_Shape):
     video_id: str = _ID
     title: str
     language: str | None
+    speaker: str | None
+    """Null when unknown."""
     chunk_id: str
     text: str = Field(examples=["The yeast eats the sugar. That is what makes the bread rise."])
     highlights: list[Range]
