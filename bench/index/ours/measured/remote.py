@@ -76,7 +76,6 @@ async def remote(folder: Path, *, threads: int = 2) -> AsyncIterator[Remote]:
         *(sys.executable, "-m", "bench.index.ours.server", "--folder", str(folder), "--threads", str(threads)),
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.DEVNULL,
     )
     assert process.stdin is not None
     assert process.stdout is not None
