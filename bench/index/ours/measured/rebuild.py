@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import resource
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from pathlib import Path
 from typing import Any, cast
@@ -54,6 +55,9 @@ class _Given:
 
     def __init__(self, pairs: list[tuple[Video, list[ChunkRecord]]]) -> None:
         self._pairs = pairs
+
+    async def embedding_models(self, slots: Collection[int]) -> dict[str, int]:  # noqa: ARG002
+        return dict(Counter(video.metadata.embedding_model or "" for video, _ in self._pairs))
 
     async def scan(self, slots: Collection[int]) -> AsyncIterator[tuple[Video, list[ChunkRecord]]]:  # noqa: ARG002
         for pair in self._pairs:
