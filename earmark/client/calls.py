@@ -75,7 +75,7 @@ def upload_answer(response: httpx.Response, base_url: str) -> Video:
     return Call("POST", UPLOAD_PATH, _video).finish(response, base_url)
 
 
-UPLOAD_PATH = "/videos/upload"
+UPLOAD_PATH = "/v1/videos/upload"
 KEY_VARIABLE = "EARMARK_API_KEY"
 
 
@@ -116,7 +116,7 @@ def create_from_url(
 ) -> Call[Video]:
     """POST /videos."""
     given = {"url": url, "title": title, "collection": collection, "tags": list(tags), **_speech(speech)}
-    return Call("POST", "/videos", _video, body={name: value for name, value in given.items() if value})
+    return Call("POST", "/v1/videos", _video, body={name: value for name, value in given.items() if value})
 
 
 def import_transcript(
@@ -142,7 +142,7 @@ def import_transcript(
         "segments": [line.body() for line in lines],
     }
     kept = {name: value for name, value in given.items() if value or name in ("title", "segments")}
-    return Call("POST", "/videos/import", _imported, body=kept)
+    return Call("POST", "/v1/videos/import", _imported, body=kept)
 
 
 def update_video(
@@ -167,7 +167,7 @@ def page(*, limit: int, cursor: str | None, status: str | None) -> Call[VideoPag
         params["cursor"] = cursor
     if status:
         params["status"] = status
-    return Call("GET", "/videos", lambda response, base: VideoPage.parse(response.json(), base), params)
+    return Call("GET", "/v1/videos", lambda response, base: VideoPage.parse(response.json(), base), params)
 
 
 def status(video_id: str) -> Call[VideoStatus]:
@@ -325,7 +325,7 @@ def search(
                 params[_SEVERAL[name]] = several
         elif value is not None and value != "":
             params[name] = value.isoformat() if isinstance(value, date) else str(value)
-    return Call("GET", "/search", lambda response, base: SearchResult.parse(response.json(), base), params)
+    return Call("GET", "/v1/search", lambda response, base: SearchResult.parse(response.json(), base), params)
 
 
 def is_ready() -> Call[bool]:
@@ -334,7 +334,7 @@ def is_ready() -> Call[bool]:
 
 
 def _path(video_id: str) -> str:
-    return f"/videos/{quote(video_id, safe='')}"
+    return f"/v1/videos/{quote(video_id, safe='')}"
 
 
 def _imported(response: httpx.Response, base_url: str) -> Imported:

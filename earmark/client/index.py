@@ -220,31 +220,31 @@ class Index:
 
     def status(self) -> IndexStatus:
         """How the shards are, and what is on the move."""
-        status: IndexStatus = self._send(Call("GET", "/shards", _parsed(IndexStatus.parse)))
+        status: IndexStatus = self._send(Call("GET", "/v1/shards", _parsed(IndexStatus.parse)))
         return status
 
     def digests(self) -> IndexDigests:
         """What every replica holds, slot by slot."""
-        digests: IndexDigests = self._send(Call("GET", "/shards/digests", _parsed(IndexDigests.parse)))
+        digests: IndexDigests = self._send(Call("GET", "/v1/shards/digests", _parsed(IndexDigests.parse)))
         return digests
 
     def plan(self, *, shards: int | None = None, moves: Iterable[tuple[Iterable[int], int]] = ()) -> MovePlan:
         """What would move, for a number of shards or for moves of slots to a shard; changes nothing."""
         body: dict[str, Any] = {"moves": [{"slots": list(slots), "to": to} for slots, to in moves]}
-        return self._plan("/shards/plan", body if shards is None else {"shards": shards})
+        return self._plan("/v1/shards/plan", body if shards is None else {"shards": shards})
 
     def move(self, slots: Iterable[int], to: int) -> MovePlan:
         """Has slots moved to a shard."""
-        return self._plan("/shards/move", {"slots": list(slots), "to": to})
+        return self._plan("/v1/shards/move", {"slots": list(slots), "to": to})
 
     def scale(self, shards: int) -> MovePlan:
         """Has the slots spread over another number of shards."""
-        return self._plan("/shards/scale", {"shards": shards})
+        return self._plan("/v1/shards/scale", {"shards": shards})
 
     def cancel(self) -> int:
         """Calls off what has not changed over yet, and says how many slots were being copied."""
         called_off: int = self._send(
-            Call("POST", "/shards/cancel", _parsed(lambda data: int(data["called_off"])), body={})
+            Call("POST", "/v1/shards/cancel", _parsed(lambda data: int(data["called_off"])), body={})
         )
         return called_off
 
@@ -254,7 +254,7 @@ class Index:
         asked: list[RebuildAsked] = self._send(
             Call(
                 "POST",
-                "/shards/rebuild",
+                "/v1/shards/rebuild",
                 _parsed(lambda data: [RebuildAsked(**one) for one in data["replicas"]]),
                 body=body,
             )

@@ -113,7 +113,7 @@ class Keys:
             "videos_per_day": videos_per_day,
             "expires_in_days": expires_in_days,
         }
-        made: NewApiKey = self._send(Call("POST", "/keys", _parsed(NewApiKey.parse), body=body))
+        made: NewApiKey = self._send(Call("POST", "/v1/keys", _parsed(NewApiKey.parse), body=body))
         return made
 
     def list(self, *, page_size: int = 50) -> Iterator[ApiKey]:
@@ -121,7 +121,7 @@ class Keys:
         cursor: str | None = None
         while True:
             params: dict[str, str | int | list[str]] = {"limit": page_size, **({"cursor": cursor} if cursor else {})}
-            page: Json = self._send(Call("GET", "/keys", _parsed(dict), params))
+            page: Json = self._send(Call("GET", "/v1/keys", _parsed(dict), params))
             yield from map(ApiKey.parse, page["keys"])
             cursor = page["next_cursor"]
             if cursor is None:
@@ -129,7 +129,7 @@ class Keys:
 
     def revoke(self, key_id: str) -> ApiKey:
         """Ends a key for good. Raises NotFound."""
-        revoked: ApiKey = self._send(Call("DELETE", f"/keys/{quote(key_id, safe='')}", _parsed(ApiKey.parse)))
+        revoked: ApiKey = self._send(Call("DELETE", f"/v1/keys/{quote(key_id, safe='')}", _parsed(ApiKey.parse)))
         return revoked
 
 

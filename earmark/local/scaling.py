@@ -100,7 +100,7 @@ class IndexerScaler:
 async def _shards(http: httpx.AsyncClient) -> int | None:
     """How many shards there are to be; None when that is not known just now."""
     try:
-        answer = await http.get("/shards", params={"replicas": "false"})
+        answer = await http.get("/v1/shards", params={"replicas": "false"})
         return int(answer.raise_for_status().json()["shards_total"])
     except (httpx.HTTPError, ValueError, KeyError, TypeError):
         return None

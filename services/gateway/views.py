@@ -12,6 +12,7 @@ from services.common.videos.model import Failure, Progress, Slice, Source, Video
 from services.gateway.access.caller import link
 from services.gateway.ranking import LegScore
 from services.gateway.search import Hit, SearchAnswer
+from services.gateway.versions import versioned
 
 Json = dict[str, Any]
 
@@ -74,7 +75,7 @@ def index_token(shown: Video) -> str | None:
 
 def links(shown: Video) -> Json:
     """Gives the paths of everything about a video; null for what it never has."""
-    path = f"/videos/{shown.video_id}"
+    path = versioned(f"/videos/{shown.video_id}")
     return {
         "self": path,
         "status": f"{path}/status",
@@ -118,7 +119,7 @@ def search(answer: SearchAnswer) -> Json:
 
 
 def _hit(hit: Hit) -> Json:
-    path = f"/videos/{hit.video_id}"
+    path = versioned(f"/videos/{hit.video_id}")
     return {
         "video_id": hit.video_id,
         "title": hit.title,

@@ -69,7 +69,7 @@ async def test_an_upload_is_stored_and_announced(mesh: Gateway, title_first: boo
     response = await mesh.http.post("/videos/upload", files=parts if title_first else parts[::-1])
     assert response.status_code == 202, response.text
     video = response.json()
-    assert response.headers["location"] == video["links"]["self"] == f"/videos/{video['video_id']}"
+    assert response.headers["location"] == video["links"]["self"] == f"/v1/videos/{video['video_id']}"
     assert (video["title"], video["status"], video["url"], video["error"]) == ("Über Brot", "uploaded", None, None)
     assert video["source"] == {
         "filename": "brot & salz.mp4",
@@ -548,6 +548,20 @@ async def test_unknown_routes_and_methods_have_the_same_shape(mesh: Gateway) -> 
     put = await mesh.http.put("/videos")
     error_of(put, 405, "UNIMPLEMENTED", "METHOD_NOT_ALLOWED")
     assert "GET" in put.headers["allow"]
+    for path in ("/v1", "/v1/", "/v1/v1/videos", "/v1/healthz", "/v2/videos"):
+        error_of(await mesh.http.get(path), 404, "NOT_FOUND", "ROUTE_NOT_FOUND")
+    assert (await mesh.http.put("/v1/videos")).headers["allow"] == put.headers["allow"]
+
+
+async def test_a_path_is_answered_with_its_version_and_as_it_was_called_first(mesh: Gateway) -> None:
+    video = await mesh.upload()
+    path = f"/videos/{video['video_id']}"
+    plain, versioned = await mesh.http.get(path), await mesh.http.get(f"/v1{path}")
+    assert plain.json() == versioned.json() == video
+    assert {link for link in video["links"].values() if not link.startswith(("/v1/videos/", "/v/"))} == set()
+    assert (await mesh.http.post("/v1/videos", json={"url": 3})).json() == (
+        await mesh.http.post("/videos", json={"url": 3})
+    ).json()
 
 
 async def test_health_docs_and_metrics_are_served_from_here(mesh: Gateway) -> None:
@@ -563,7 +577,9 @@ async def test_health_docs_and_metrics_are_served_from_here(mesh: Gateway) -> No
     for asset in ("swagger-ui-bundle.js", "swagger-ui.css"):
         assert (await mesh.http.get(f"/docs/assets/{asset}")).status_code == 200
     schema = (await mesh.http.get("/openapi.json")).json()
-    assert set(schema["paths"]) >= {"/search", "/videos", "/videos/upload", "/videos/{video_id}/status"}
+    assert set(schema["paths"]) >= {"/v1/search", "/v1/videos", "/v1/videos/upload", "/v1/videos/{video_id}/status"}
+    unversioned = {path for path in schema["paths"] if not path.startswith("/v1/")}
+    assert unversioned == {"/healthz", "/readyz", "/metrics"}
 
 
 async def test_the_page_is_served_at_its_two_paths_with_safe_headers(mesh: Gateway) -> None:

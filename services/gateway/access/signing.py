@@ -2,7 +2,7 @@
 
 A signature is HMAC-SHA256 over the path, the key it was made for and the time it ends. It lets one path be read with
 that key's right to read and ends with the key. Other parameters (`format`, `t`, `download`) are free: they choose a
-form of the same thing.
+form of the same thing. A path is signed without its version, so that a link is good by both of its names.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from urllib.parse import urlencode
 
 from services.common.errors import Unauthenticated
 from services.gateway.access.secrets import same
+from services.gateway.versions import plain
 
 PARAMETERS = ("key", "expires", "signature")
 
@@ -71,7 +72,7 @@ class Signer:
 
 
 def _signature(secret: bytes, path: str, key_id: str, expires: str) -> str:
-    return hmac.new(secret, f"{path}\n{key_id}\n{expires}".encode(), hashlib.sha256).hexdigest()
+    return hmac.new(secret, f"{plain(path)}\n{key_id}\n{expires}".encode(), hashlib.sha256).hexdigest()
 
 
 def _refused(why: str) -> Unauthenticated:

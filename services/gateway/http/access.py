@@ -17,10 +17,10 @@ from services.gateway.access.caller import Scope as Right
 from services.gateway.access.gate import Gate
 from services.gateway.access.signing import PARAMETERS, Signature
 from services.gateway.http.errors import render
+from services.gateway.versions import plain
 
 _READING = {"GET", "HEAD"}
 _SAFE = {"GET", "HEAD", "OPTIONS"}
-_PREFIX = re.compile(r"/v1(?=/)")
 _PUBLIC = re.compile(r"/|/v/[^/]+|/web/.*|/docs(/.*)?|/openapi\.json|/healthz|/readyz")
 """The page, which has nothing in it, the API's description, and whether the gateway lives."""
 
@@ -37,14 +37,13 @@ _RULES: Sequence[tuple[str, re.Pattern[str], tuple[Right, ...]]] = [
 
 def is_public(path: str) -> bool:
     """Says whether a path is for everybody."""
-    return _PUBLIC.fullmatch(_PREFIX.sub("", path, count=1)) is not None
+    return _PUBLIC.fullmatch(plain(path)) is not None
 
 
 def needed(method: str, path: str) -> tuple[Right, ...]:
     """Gives the scopes that a request takes; none of them is for any key."""
-    plain = _PREFIX.sub("", path, count=1)
     for methods, pattern, rights in _RULES:
-        if method in methods.split() and pattern.fullmatch(plain):
+        if method in methods.split() and pattern.fullmatch(plain(path)):
             return rights
     return (Right.ADMIN,)
 
@@ -85,7 +84,7 @@ class Access:
         key, signature = _bearer(request), _signature(request)
         if is_public(path) and not key and not self._gate.open:
             return
-        who: Caller = await self._gate.admit(key, signature, path=_PREFIX.sub("", path, count=1))
+        who: Caller = await self._gate.admit(key, signature, path=path)
         enter(who)
         if not is_public(path):
             who.check(*needed(method, path))

@@ -16,6 +16,7 @@ from services.gateway.http import imports as imports_http
 from services.gateway.http import keys as key_routes
 from services.gateway.http import shards as shard_routes
 from services.gateway.http.access import Access
+from services.gateway.http.aliases import Aliases
 from services.gateway.http.limits import BodyLimit
 from services.gateway.imports import Imports
 from services.gateway.library import Library
@@ -23,13 +24,16 @@ from services.gateway.search import Searcher
 from services.gateway.shards import Shards
 from services.gateway.time_left import TimeLeft
 from services.gateway.uploads import Uploads
+from services.gateway.versions import PREFIX
 from services.gateway.watch import Watcher
 
 _DESCRIPTION = """Find the moment something was said.
 
 Upload a video, follow its slices as they become searchable, and ask. Times are seconds in the media, dates ISO 8601
 in UTC, lists go on by opaque cursors, and every error has one shape:
-`{"error": {"code", "status", "message", "details"}}`, where `details[0].reason` is for machines."""
+`{"error": {"code", "status", "message", "details"}}`, where `details[0].reason` is for machines.
+
+The paths without `/v1`, as they were called first, are answered as those with it."""
 
 
 _CORS_HEADERS = ["Authorization", "Content-Type", "If-Match", "If-None-Match", "Range"]
@@ -84,7 +88,7 @@ def create(
         license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
         redirect_slashes=False,
     )
-    routers = [
+    versioned = [
         search.router(searcher=searcher, query_max_chars=query_max_chars),
         videos.router(library=library, uploads=uploads, watcher=watcher, time_left=time_left),
         transcripts.router(library=library, edits=edits),
@@ -92,14 +96,16 @@ def create(
         media.router(library=library),
         shard_routes.router(shards=shards),
         key_routes.router(keys=keys),
-        health.router(checks=checks, stopping=stopping),
-        page.router(),
     ]
-    for router in routers:
+    others = [health.router(checks=checks, stopping=stopping), page.router()]
+    for router in versioned:
+        app.include_router(router, prefix=PREFIX)
+    for router in others:
         app.include_router(router)
-    errors.install(app, [route for router in routers for route in router.routes])
+    errors.install(app, [route for router in [*versioned, *others] for route in router.routes])
     openapi.describe(app)
     # The last one added is the outermost: a refusal too is measured, and told to pages of allowed origins.
+    app.add_middleware(Aliases, routes=[route for router in versioned for route in router.routes])
     app.add_middleware(BodyLimit, max_bytes=max_body_bytes)
     app.add_middleware(Access, gate=gate, local=local, cors_origins=cors_origins)
     if cors_origins:

@@ -17,6 +17,7 @@ from ulid import ULID
 from services.common.errors import Aborted, EarmarkError
 from services.common.rpc import DOMAIN, internal_error
 from services.gateway.faults import known
+from services.gateway.versions import plain
 
 log = structlog.get_logger()
 
@@ -62,7 +63,7 @@ def unexpected(error: BaseException, *, method: str, path: str) -> Response:
 
 
 def install(app: FastAPI, routes: Sequence[BaseRoute]) -> None:
-    """Makes an application answer every error in the one shape. `routes` say which methods a path answers."""
+    """Makes an application answer every error in the one shape. `routes`, by plain paths, say what a path answers."""
 
     async def on_known(_: Request, error: Exception) -> Response:
         assert isinstance(error, EarmarkError)
@@ -70,7 +71,7 @@ def install(app: FastAPI, routes: Sequence[BaseRoute]) -> None:
 
     async def on_invalid(request: Request, error: Exception) -> Response:
         assert isinstance(error, RequestValidationError)
-        violations = [_violation(problem, request.url.path) for problem in error.errors()]
+        violations = [_violation(problem, plain(request.url.path)) for problem in error.errors()]
         first = violations[0]
         message = f"{first['field']}: {first['description']}"
         info = {"reason": "INVALID_ARGUMENT", "domain": DOMAIN, "metadata": {}}
@@ -109,8 +110,9 @@ def _example_of_video(path: str) -> str:
 
 def _allowed(routes: Sequence[BaseRoute], request: Request) -> str:
     methods: set[str] = set()
+    scope = {**request.scope, "path": plain(request.scope["path"])}
     for route in routes:
-        match, _ = route.matches(request.scope)
+        match, _ = route.matches(scope)
         if match is not Match.NONE:
             methods.update(getattr(route, "methods", None) or ())
     return ", ".join(sorted(methods))

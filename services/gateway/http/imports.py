@@ -12,6 +12,7 @@ from services.gateway import views
 from services.gateway.http import models
 from services.gateway.http.respond import json
 from services.gateway.imports import Imports
+from services.gateway.versions import versioned
 
 # By hand: a body of 64 MiB is read as it comes and taken apart in a thread, not validated by the framework.
 _SEGMENT: dict[str, Any] = {
@@ -90,6 +91,6 @@ def router(*, imports: Imports) -> APIRouter:
         imported = await imports.from_stream(request.stream())
         video = imported.video
         status = 200 if imported.already_there else 202
-        return json(views.video(video), status, {"Location": f"/videos/{video.video_id}"})
+        return json(views.video(video), status, {"Location": versioned(f"/videos/{video.video_id}")})
 
     return routes

@@ -13,6 +13,7 @@ from services.gateway.access.caller import caller
 from services.gateway.access.keys import Keys, NewKey
 from services.gateway.http import key_models, models
 from services.gateway.http.respond import json
+from services.gateway.versions import versioned
 
 
 def router(*, keys: Keys) -> APIRouter:
@@ -23,7 +24,7 @@ def router(*, keys: Keys) -> APIRouter:
     async def create(new: key_models.NewKey) -> Response:
         """Makes a key. Its text is in this answer and nowhere else: it cannot be had again."""
         key, text = await keys.create(NewKey(**new.model_dump()))
-        return json({**_shown(key), "key": text}, 201, {"Location": f"/keys/{key.key_id}"})
+        return json({**_shown(key), "key": text}, 201, {"Location": versioned(f"/keys/{key.key_id}")})
 
     @routes.get("/keys", responses={200: {"model": key_models.KeyList}}, summary="List keys")
     async def list_keys(

@@ -18,7 +18,7 @@ class _Shape(BaseModel):
 class Links(_Shape):
     """Paths of everything about a video."""
 
-    self: str = Field(examples=[f"/videos/{VIDEO_ID}"])
+    self: str = Field(examples=[f"/v1/videos/{VIDEO_ID}"])
     status: str
     events: str
     transcript: str

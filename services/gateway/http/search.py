@@ -103,7 +103,7 @@ def router(*, searcher: Searcher, query_max_chars: int) -> APIRouter:
     async def search(request: Request) -> Response:
         """Gives the best moments of the best videos, and what the answer covers.
 
-        `curl -G http://localhost:8080/search --data-urlencode 'q=why does bread rise'`
+        `curl -G http://localhost:8080/v1/search --data-urlencode 'q=why does bread rise'`
         """
         given = request.query_params
         if not given.keys() <= _KNOWN.keys():

@@ -95,7 +95,7 @@ def router(*, library: Library, edits: Edits) -> APIRouter:
     async def put_transcript(video_id: str, request: Request, if_match: IfMatch = "") -> Response:
         """Takes WebVTT, SubRip or JSON by its Content-Type; only the parts that change are embedded and indexed again.
 
-        `curl -T talk.vtt -H "Content-Type: text/vtt" http://localhost:8080/videos/vid_…/transcript`
+        `curl -T talk.vtt -H "Content-Type: text/vtt" http://localhost:8080/v1/videos/vid_…/transcript`
         """
         kind = request.headers.get("content-type", "").split(";", 1)[0].strip().lower()
         if kind not in MEDIA_TYPES:

@@ -18,6 +18,7 @@ from services.gateway.http.respond import NO_STORE, json
 from services.gateway.library import Library
 from services.gateway.time_left import TimeLeft
 from services.gateway.uploads import MAX_CAPTIONS_BYTES, Uploads
+from services.gateway.versions import versioned
 from services.gateway.watch import Watcher
 
 # Boundaries, part heads and captions, beyond the file itself.
@@ -104,7 +105,7 @@ def router(*, library: Library, uploads: Uploads, watcher: Watcher, time_left: T
     async def upload(request: Request) -> Response:
         """Stores the file as it arrives and returns when it is stored; processing goes on behind it.
 
-        `curl -F title="My talk" -F tag=bread -F tag=baking -F file=@talk.mp4 http://localhost:8080/videos/upload`
+        `curl -F title="My talk" -F tag=bread -F tag=baking -F file=@talk.mp4 http://localhost:8080/v1/videos/upload`
         """
         announced = 0
         if (length := request.headers.get("content-length", "")).isdigit():
@@ -179,7 +180,7 @@ def router(*, library: Library, uploads: Uploads, watcher: Watcher, time_left: T
 
 
 def _accepted(video: Video) -> Response:
-    return json(views.video(video), 202, {"Location": f"/videos/{video.video_id}"})
+    return json(views.video(video), 202, {"Location": versioned(f"/videos/{video.video_id}")})
 
 
 async def _events(

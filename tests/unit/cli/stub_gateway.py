@@ -72,6 +72,12 @@ def stub_gateway() -> Iterator[StubGateway]:
 class _Handler(BaseHTTPRequestHandler):
     server: StubGateway
 
+    def parse_request(self) -> bool:
+        read = super().parse_request()
+        if read:
+            self.path = self.path.removeprefix("/v1")
+        return read
+
     def do_GET(self) -> None:
         parts = urlsplit(self.path)
         self.server.authorizations.append(self.headers["authorization"])

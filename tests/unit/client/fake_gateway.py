@@ -39,7 +39,7 @@ def video(video_id: str = "vid_1", status: str = "ready", **more: Any) -> dict[s
         "error": None,
         "warnings": [],
         "revision": 3,
-        "links": {"self": f"/videos/{video_id}"},
+        "links": {"self": f"/v1/videos/{video_id}"},
         **more,
     }
 

@@ -66,8 +66,8 @@ def test_video_is_typed_and_its_links_absolute(both: Both) -> None:
     found, gateway = both(answering(video()), "get", "vid_1")
     assert (found.title, found.duration, found.source.sha256, found.progress.fraction) == ("Tides", 61.5, "ab", 0.5)
     assert found.metadata.uploaded_at.year == 2025
-    assert found.links["self"] == "http://mesh/videos/vid_1"
-    assert gateway.requests[0].url == "http://mesh/videos/vid_1"
+    assert found.links["self"] == "http://mesh/v1/videos/vid_1"
+    assert gateway.requests[0].url == "http://mesh/v1/videos/vid_1"
 
 
 def test_upload_streams_title_and_file_with_its_length(both: Both, tmp_path: Path) -> None:
@@ -237,7 +237,7 @@ def test_refusal_becomes_its_error(both: Both, code: int, name: str, kind: type[
 
 @pytest.mark.parametrize("code", [200, 404, 500])
 def test_other_servers_are_recognised(both: Both, code: int) -> None:
-    with pytest.raises(api.ProtocolError, match="http://mesh/videos/vid_1"):
+    with pytest.raises(api.ProtocolError, match="http://mesh/v1/videos/vid_1"):
         both(lambda request, body: httpx.Response(code, html="<h1>nginx</h1>"), "get", "vid_1")
 
 
@@ -256,7 +256,7 @@ def test_unready_mesh_is_not_an_error(both: Both) -> None:
 
 def test_video_id_cannot_leave_its_place_in_the_path(both: Both) -> None:
     _, gateway = both(answering(video()), "get", "../admin?x=1")
-    assert gateway.requests[0].url.raw_path == b"/videos/..%2Fadmin%3Fx%3D1"
+    assert gateway.requests[0].url.raw_path == b"/v1/videos/..%2Fadmin%3Fx%3D1"
 
 
 def event(name: str, value: Any) -> str:
@@ -287,7 +287,7 @@ def test_watch_gives_every_change_until_the_end(both: Both) -> None:
     half = len(whole) // 2  # pieces do not respect events
     found, gateway = both(scripted(events(whole[:half], whole[half:])), "watch", "vid_1")
     assert [s.status for s in found] == ["processing", "ready"]
-    assert gateway.requests[0].url.path == "/videos/vid_1/events"
+    assert gateway.requests[0].url.path == "/v1/videos/vid_1/events"
 
 
 def test_watch_connects_again_and_repeats_nothing(both: Both) -> None:
@@ -380,7 +380,7 @@ def test_import_sends_the_lines_and_tells_whether_it_was_there(both: Both, code:
     )
     assert (found.video.video_id, found.already_there) == ("vid_1", already_there)
     assert (found.video.collection, found.video.tags) == ("talks", ("a",))
-    assert gateway.requests[0].url.path == "/videos/import"
+    assert gateway.requests[0].url.path == "/v1/videos/import"
     assert json.loads(gateway.bodies[0]) == {
         "title": "Talk",
         "duration": 9.0,
@@ -393,7 +393,7 @@ def test_import_sends_the_lines_and_tells_whether_it_was_there(both: Both, code:
 
 def test_update_sends_what_changes_and_nothing_else(both: Both) -> None:
     _, gateway = both(answering(video()), "update_video", "vid_1", collection="", tags=())
-    assert (gateway.requests[0].method, gateway.requests[0].url.path) == ("PATCH", "/videos/vid_1")
+    assert (gateway.requests[0].method, gateway.requests[0].url.path) == ("PATCH", "/v1/videos/vid_1")
     assert json.loads(gateway.bodies[0]) == {"collection": "", "tags": []}
 
 
@@ -409,7 +409,7 @@ def test_a_transcript_is_asked_for_with_what_is_wanted_of_it(both: Both) -> None
 def test_a_transcript_is_put_in_its_form_with_the_revision_it_was_made_of(both: Both) -> None:
     _, gateway = both(answering(video()), "put_transcript", "vid_1", "WEBVTT\n", "vtt", revision=3)
     request = gateway.requests[0]
-    assert (request.method, request.url.path, gateway.bodies[0]) == ("PUT", "/videos/vid_1/transcript", b"WEBVTT\n")
+    assert (request.method, request.url.path, gateway.bodies[0]) == ("PUT", "/v1/videos/vid_1/transcript", b"WEBVTT\n")
     assert (request.headers["content-type"], request.headers["if-match"]) == ("text/vtt", '"3"')
 
 
@@ -418,7 +418,7 @@ def test_a_segment_is_corrected(both: Both) -> None:
     answer = {"video_id": "vid_1", "revision": 4, "status": "processing", "segment": shown}
     result, gateway = both(answering(answer), "edit_segment", "vid_1", "00001.4", text="Hi.", suspect=False)
     request = gateway.requests[0]
-    assert (request.method, request.url.path) == ("PATCH", "/videos/vid_1/transcript/segments/00001.4")
+    assert (request.method, request.url.path) == ("PATCH", "/v1/videos/vid_1/transcript/segments/00001.4")
     assert "if-match" not in request.headers
     assert json.loads(gateway.bodies[0]) == {"text": "Hi.", "suspect": False}
     assert (result.revision, result.segment.segment_id, result.segment.suspect) == (4, "00001.4", "marked")

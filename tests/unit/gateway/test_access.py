@@ -70,6 +70,8 @@ def test_a_signature_ends_and_stays_the_same_for_a_while() -> None:
     url = signer.sign("key1", "/videos/v/media")
     path, signature = signature_of(url)
     signer.check(path, signature)
+    signer.check(f"/v1{path}", signature)
+    assert signature_of(signer.sign("key1", f"/v1{path}"))[1] == signature
     clock.seconds += 49
     assert signer.sign("key1", path) == url
     clock.seconds += 50
