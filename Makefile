@@ -111,8 +111,12 @@ install-check: $(DEV) ## each extra alone in an empty venv: imports, and the gat
 	$(BIN)/python tools/install_check.py $(ARGS)
 
 .PHONY: k8s-render
-k8s-render: $(DEV) ## render deploy/k8s to stdout (OVERLAY=base)
+k8s-render: $(DEV) ## render deploy/k8s to stdout (OVERLAY=base, overlays/prod, ...)
 	@$$(command -v kubectl || echo $(BIN)/kubectl) kustomize deploy/k8s/$(or $(OVERLAY),base)
+
+.PHONY: k8s-validate
+k8s-validate: $(DEV) ## overlays and components against the APIs' schemas, the settings and the edges of the code (in `make test`)
+	$(PYTEST) tests/contract/test_k8s_schemas.py tests/contract/test_k8s_workloads.py tests/contract/test_k8s_edges.py $(ARGS)
 
 .PHONY: help
 help: ## this list

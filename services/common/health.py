@@ -17,6 +17,9 @@ Check = Callable[[], Awaitable[bool]]
 POLL_SECONDS = 1.0
 STARTING_POLL_SECONDS = 0.1
 CHECK_SECONDS = 3.0
+LIVE = "live"
+"""Name under which health only says that the process answers. A restart mends neither a dependency nor a model that is
+still being loaded, so this is what decides about one."""
 
 
 class Health:
@@ -33,6 +36,7 @@ class Health:
         self._checks = checks
         self._servicer = HealthServicer()
         self._stopping = False
+        self._registered = False
         self.failing: tuple[str, ...] = tuple(checks)
         """Checks that did not hold when last asked."""
 
@@ -47,8 +51,11 @@ class Health:
         return not self.failing and not self._stopping
 
     async def register(self, server: grpc.aio.Server) -> None:
-        """Adds the health service, as NOT_SERVING: the servicer would start `""` as SERVING."""
-        await self._set(health_pb2.HealthCheckResponse.NOT_SERVING)
+        """Adds the health service, as NOT_SERVING: the servicer would start `""` as SERVING. `live` is SERVING."""
+        if not self._registered:
+            await self._set(health_pb2.HealthCheckResponse.NOT_SERVING)
+            await self._servicer.set(LIVE, health_pb2.HealthCheckResponse.SERVING)
+            self._registered = True
         health_pb2_grpc.add_HealthServicer_to_server(self._servicer, server)
 
     async def run(self) -> None:

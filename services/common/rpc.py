@@ -13,7 +13,7 @@ import grpc
 import structlog
 from google.protobuf import any_pb2, duration_pb2
 from google.rpc import error_details_pb2, status_pb2
-from prometheus_client import Histogram
+from prometheus_client import Gauge, Histogram
 from ulid import ULID
 
 from services.common import tracing
@@ -32,6 +32,7 @@ _STATUS_KEY = "grpc-status-details-bin"
 SECONDS = Histogram(
     "earmark_grpc_server_handling_seconds", "Time to answer a call.", ["method", "code"], buckets=LATENCY_SECONDS
 )
+IN_FLIGHT = Gauge("earmark_grpc_server_in_flight", "Calls being answered; what a service is scaled by.")
 
 _KEEPALIVE = [
     ("grpc.keepalive_time_ms", 20_000),
@@ -211,6 +212,7 @@ class _Answering:
         self._started = time.perf_counter()
 
     async def __aenter__(self) -> None:
+        IN_FLIGHT.inc()
         self._span.__enter__()
 
     async def __aexit__(
@@ -226,6 +228,7 @@ class _Answering:
                 code = "INTERNAL"
                 await _abort(self._context, _internal(self._method, error))  # logged with an id, answered with it
         finally:
+            IN_FLIGHT.dec()
             SECONDS.labels(self._method, code).observe(time.perf_counter() - self._started)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import sys
 from collections.abc import Awaitable, Callable
@@ -22,14 +23,12 @@ from services.common.errors import EarmarkError
 from services.common.events.consumer import Consumer
 from services.common.health import Check, Health
 from services.common.rpc import make_server
-from services.common.settings import CommonSettings
+from services.common.settings import SECRETS, CommonSettings
 from services.common.tasks import cancel
 
 log = structlog.get_logger()
 
 S = TypeVar("S", bound=CommonSettings)
-
-SECRETS = Path("/run/secrets")
 
 Servicer = tuple[Callable[[Any, Any], None], Any, str]
 
@@ -63,8 +62,8 @@ Build = Callable[[S, AsyncExitStack], Awaitable[Service]]
 def run(name: str, settings_class: type[S], build: Build[S]) -> NoReturn:
     """Runs a service until SIGTERM or SIGINT; exits 0 after a clean stop, 1 when it broke, 2 for wrong settings."""
     try:
-        # Each file there is a setting, as Docker and Kubernetes mount secrets: earmark_mongo_url holds mongo_url.
-        settings = settings_class(_secrets_dir=SECRETS) if SECRETS.is_dir() else settings_class()
+        secrets = Path(os.environ.get("EARMARK_SECRETS_DIR") or SECRETS)
+        settings = settings_class(_secrets_dir=secrets) if secrets.is_dir() else settings_class()
     except ValidationError as error:
         for problem in error.errors():
             where = "_".join(str(part) for part in problem["loc"]).upper()
@@ -107,6 +106,7 @@ async def _serve(name: str, settings: CommonSettings, service: Service, stop: as
         reflection.enable_server_reflection([*names, "grpc.health.v1.Health", reflection.SERVICE_NAME], server)
     port = server.add_insecure_port(f"{settings.grpc_host}:{settings.grpc_port}")
     await server.start()
+    probed = await _serve_health(settings, health)
     log.info("service_started", name=name, grpc_port=port)
     if service.on_serving is not None:
         service.on_serving(port, health)
@@ -129,11 +129,24 @@ async def _serve(name: str, settings: CommonSettings, service: Service, stop: as
     grace = settings.shutdown_grace_seconds
     await asyncio.gather(*(consumer.stop(grace_seconds=grace) for consumer in service.consumers))
     await server.stop(grace)
+    if probed is not None:
+        await probed.stop(0)
     for step in service.on_stop:
         await step(grace)
     await cancel(tasks)
     log.info("service_stopped", name=name)
     return 1 if broken else 0
+
+
+async def _serve_health(settings: CommonSettings, health: Health) -> grpc.aio.Server | None:
+    """Starts the server that only answers probes, where one is asked for."""
+    if settings.health_port == 0:
+        return None
+    server = make_server(settings)
+    await health.register(server)
+    server.add_insecure_port(f"{settings.grpc_host}:{settings.health_port}")
+    await server.start()
+    return server
 
 
 async def _task(work: Callable[[], Awaitable[None]]) -> None:

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Literal
 
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+SECRETS = Path("/run/secrets")
+
 
 class CommonSettings(BaseSettings):
-    """Read from the environment (`EARMARK_…`), else from files in `/run/secrets` (`earmark_…`), else the defaults."""
+    """Read from the environment (`EARMARK_…`), else from files in `secrets_dir` (`earmark_…`), else the defaults."""
 
     model_config = SettingsConfigDict(
         env_prefix="EARMARK_", extra="ignore", use_attribute_docstrings=True, env_ignore_empty=True
     )
 
+    secrets_dir: Path = SECRETS
+    """Folder of files that are settings, `earmark_mongo_url` for `mongo_url`: how Docker and Kubernetes mount secrets.
+    Only the environment says where it is."""
     nats_url: str = "nats://127.0.0.1:4222"
     """URL of NATS; several, comma-separated, for a cluster."""
     nats_token: SecretStr | None = None
@@ -36,6 +42,8 @@ class CommonSettings(BaseSettings):
     """Whether the gRPC server describes itself (for grpcurl)."""
     grpc_max_concurrent_rpcs: int = Field(default=256, ge=1, le=100_000)
     """Calls served at once; one more is refused with RESOURCE_EXHAUSTED."""
+    health_port: int = Field(default=0, ge=0, le=65535)
+    """Port of a second gRPC server that answers health alone, without TLS, for probes that speak none; 0 is none."""
     metrics_host: str = "127.0.0.1"
     """Address `/metrics` listens on."""
     metrics_port: int = Field(default=0, ge=0, le=65535)

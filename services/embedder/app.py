@@ -58,7 +58,7 @@ async def build(settings: Settings, stack: AsyncExitStack) -> Service:
 
 def make_batcher(settings: Settings) -> Batcher:
     """Makes the two lanes, each with its own instance of the model."""
-    loader = ModelLoader(settings.embedding_model, settings.embedding_cache_dir)
+    loader = ModelLoader(settings.embedding_model, settings.embedding_cache_dir, device=settings.embedding_device)
     queries = Lane(
         TextKind.QUERY,
         prepare=loader.prepare,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
+from services.embedder.device import Device
 from services.embedder.hashing import HashEmbeddingModel
 from services.embedder.manifest import Manifest
 from services.embedder.model import EmbeddingModel, TextKind
@@ -22,10 +23,12 @@ class ModelLoader:
     Args:
         source: Folder of a sentence-transformers model, or its name; `hash` or `hash:<dimension>` for arithmetic only.
         cache_dir: Where exported models are kept.
+        device: Where it computes.
     """
 
-    def __init__(self, source: str, cache_dir: Path) -> None:
+    def __init__(self, source: str, cache_dir: Path, *, device: Device = "cpu") -> None:
         self._source = source
+        self._device = device
         self._cache_dir = cache_dir
         self._lock = asyncio.Lock()
         self._folder: Path | None = None
@@ -52,9 +55,9 @@ class ModelLoader:
         assert self._folder is not None, "prepare() comes first"
         model: EmbeddingModel
         if Manifest.read(self._folder).direct:
-            model = OnnxEmbeddingModel(self._folder, threads=threads)
+            model = OnnxEmbeddingModel(self._folder, threads=threads, device=self._device)
         else:
-            model = SentenceTransformersModel(self._folder, threads=threads)
+            model = SentenceTransformersModel(self._folder, threads=threads, device=self._device)
         for repeats in WARM_UP_LENGTHS:  # the first run of each shape takes memory from the system
             model.embed([WARM_UP * repeats], TextKind.QUERY)
             model.embed([WARM_UP * repeats] * 8, TextKind.PASSAGE)

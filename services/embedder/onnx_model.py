@@ -14,6 +14,7 @@ import numpy as np
 import onnxruntime
 from tokenizers import Tokenizer
 
+from services.embedder.device import Device, check, providers
 from services.embedder.manifest import Manifest
 from services.embedder.model import TextKind, Vectors
 
@@ -37,18 +38,23 @@ class OnnxEmbeddingModel:
     Args:
         folder: An exported model's folder, with `earmark.json`, `tokenizer.json` and the graph.
         threads: Threads of one computation.
+        device: Where it computes.
         manifest: In place of the folder's own, for trying variants at export.
+
+    Raises:
+        DeviceMissing: The device is not there.
     """
 
-    def __init__(self, folder: Path, *, threads: int, manifest: Manifest | None = None) -> None:
+    def __init__(self, folder: Path, *, threads: int, device: Device = "cpu", manifest: Manifest | None = None) -> None:
         self._manifest = manifest or Manifest.read(folder)
         # Set up once and never changed: one whose padding is changed while it encodes raises "Already borrowed".
         self._tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
         self._tokenizer.no_padding()
         self._tokenizer.enable_truncation(self._manifest.max_tokens)
         self._session = onnxruntime.InferenceSession(
-            folder / self._manifest.onnx_file, session_options(threads), providers=["CPUExecutionProvider"]
+            folder / self._manifest.onnx_file, session_options(threads), providers=providers(device)
         )
+        check(device, self._session.get_providers())
         self._inputs = [node.name for node in self._session.get_inputs()]
         outputs = [node.name for node in self._session.get_outputs()]
         self._output = next((n for n in outputs if n in {"last_hidden_state", "token_embeddings"}), outputs[0])

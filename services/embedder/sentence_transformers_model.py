@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from services.embedder.device import CUDA, Device, providers
 from services.embedder.manifest import Manifest
 from services.embedder.model import TextKind, Vectors
 from services.embedder.onnx_model import session_options
@@ -19,20 +20,25 @@ class SentenceTransformersModel:
     Args:
         folder: An exported model's folder, with `earmark.json`.
         threads: Threads of one computation.
+        device: Where it computes.
+
+    Raises:
+        DeviceMissing: The device is not there.
     """
 
-    def __init__(self, folder: Path, *, threads: int) -> None:
+    def __init__(self, folder: Path, *, threads: int, device: Device = "cpu") -> None:
         from sentence_transformers import SentenceTransformer
 
         self._manifest = Manifest.read(folder)
         onnx = Path(self._manifest.onnx_file)
+        provider = providers(device)[0]
         self._model: Any = SentenceTransformer(
             str(folder),
             backend="onnx",
-            device="cpu",
+            device="cuda" if provider == CUDA else "cpu",
             local_files_only=True,
             model_kwargs={
-                "provider": "CPUExecutionProvider",
+                "provider": provider,
                 "subfolder": str(onnx.parent),
                 "file_name": onnx.name,
                 "session_options": session_options(threads),

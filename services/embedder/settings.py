@@ -7,6 +7,7 @@ from pathlib import Path
 from pydantic import Field
 
 from services.common.settings import CommonSettings
+from services.embedder.device import Device
 
 
 class Settings(CommonSettings):
@@ -22,6 +23,8 @@ class Settings(CommonSettings):
     embedding_cache_dir: Path = Path("~/.cache/earmark/models")
     """Where models are kept after they were exported to ONNX, once."""
 
+    embedding_device: Device = "auto"
+    """Where the model computes; auto is an NVIDIA GPU if there is one (and onnxruntime-gpu is installed)."""
     embedding_query_threads: int = Field(default=2, ge=1, le=64)
     """Threads that compute one query. Two are quicker than one while the machine is idle."""
     embedding_passage_threads: int = Field(default=1, ge=1, le=64)

@@ -16,6 +16,7 @@ from services.common.health import Health
 from services.common.rpc import budget, connect, from_rpc
 from services.common.runner import Service, serve
 from services.common.settings import CommonSettings
+from tests.support.ports import free_port
 from tests.support.waiting import eventually
 
 NAME = "earmark.internal.v1.EmbedderService"
@@ -87,8 +88,12 @@ class Running:
 
 
 @asynccontextmanager
-async def running(service: Running) -> AsyncIterator[tuple[grpc.aio.Channel, asyncio.Task[int]]]:
-    settings = CommonSettings(drain_seconds=0.05, shutdown_grace_seconds=2, grpc_reflection=True)
+async def running(
+    service: Running, *, health_port: int = 0
+) -> AsyncIterator[tuple[grpc.aio.Channel, asyncio.Task[int]]]:
+    settings = CommonSettings(
+        drain_seconds=0.05, shutdown_grace_seconds=2, grpc_reflection=True, health_port=health_port
+    )
     task = asyncio.create_task(serve("test", settings, service.build, stop=service.stop))
     await eventually(lambda: service.port)
     async with connect(f"127.0.0.1:{service.port}") as channel:
@@ -127,6 +132,27 @@ async def test_health_follows_readiness() -> None:
         await eventually(not_serving)
         assert service.health is not None
         assert service.health.failing == ("model",)
+
+
+async def test_a_process_that_is_not_ready_is_alive_until_it_stops() -> None:
+    service = Running()
+    service.ready = False
+    async with running(service) as (channel, _):
+        assert await status(channel, "live") == STATUS.SERVING
+        assert await status(channel) == STATUS.NOT_SERVING
+
+
+async def test_probes_have_a_port_of_their_own_where_one_is_asked_for() -> None:
+    service = Running()
+    port = free_port()
+    async with running(service, health_port=port) as (_, task), connect(f"127.0.0.1:{port}") as probe:
+        await eventually(lambda: service.health is not None and service.health.serving)
+        assert await status(probe) == await status(probe, "live") == STATUS.SERVING
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await embed(probe, "fine")
+        assert caught.value.code() == grpc.StatusCode.UNIMPLEMENTED
+        service.stop.set()
+        assert await task == 0
 
 
 async def test_errors_carry_reason_and_nothing_internal() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from prometheus_client import Histogram
+from prometheus_client import Gauge, Histogram
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from services.common.metrics import LATENCY_SECONDS
@@ -16,6 +16,7 @@ SECONDS = Histogram(
     ["method", "route", "code"],
     buckets=LATENCY_SECONDS,
 )
+IN_FLIGHT = Gauge("earmark_gateway_http_in_flight", "Requests being answered; what the gateway is scaled by.")
 
 _CSP = (
     "default-src 'self'; img-src 'self' data: blob:; media-src 'self' blob:; "
@@ -57,6 +58,7 @@ class Edge:
                 _observe(scope, code, time.perf_counter() - started)
             await send(message)
 
+        IN_FLIGHT.inc()
         try:
             await self._app(scope, receive, sending)
         except Exception as error:
@@ -64,6 +66,8 @@ class Edge:
             if code:
                 raise  # the head is out: all that is left is to break off, which the client sees
             await response(scope, receive, sending)
+        finally:
+            IN_FLIGHT.dec()
 
 
 def _observe(scope: Scope, code: int, seconds: float) -> None:
