@@ -252,10 +252,7 @@ def _pod(
         given = {
             name: re.sub(rf"(?<![\w.-]){re.escape(place)}(?=/|$)", str(folder), value) for name, value in given.items()
         }
-    given = {
-        name: _with_addresses(value, addresses).replace("0.0.0.0", address)
-        for name, value in given.items()
-    }
+    given = {name: _with_addresses(value, addresses).replace("0.0.0.0", address) for name, value in given.items()}
     if workload == "indexer":
         given["EARMARK_INDEXER_ORDINAL"] = str(ordinal)
     before = rendered.container(workload)["lifecycle"]["preStop"]["sleep"]["seconds"]
