@@ -92,9 +92,14 @@ proto: $(DEV) ## generate the Python code of protos/
 	$(BIN)/python tools/gen_protos.py
 
 .PHONY: proto-check
-proto-check: $(DEV) ## buf lint, and that the committed code is what protos/ gives
+proto-check: $(DEV) ## buf lint, nothing released broken, and that the committed code is what protos/ gives
 	$(BIN)/buf lint protos
+	$(BIN)/buf breaking protos --against protos/released.binpb
 	$(BIN)/python tools/gen_protos.py --check
+
+.PHONY: proto-released
+proto-released: $(DEV) ## with a release: what the protocol may only be added to from now on
+	$(BIN)/buf build protos --exclude-source-info -o protos/released.binpb
 
 .PHONY: samples
 samples: $(DEV) ## make samples/*.mp4 again (installs piper-tts, GPL, into .venv)
@@ -107,8 +112,17 @@ lock: ## pin in requirements/lock.txt what .venv has now of all that pyproject.t
 
 ##@ Ship
 .PHONY: install-check
-install-check: $(DEV) ## each extra alone in an empty venv: imports, and the gateway stays light (minutes)
+install-check: $(DEV) ## each extra alone in an empty venv: imports, size, and the service starts (minutes)
 	$(BIN)/python tools/install_check.py $(ARGS)
+
+.PHONY: image
+image: ## build one image with its bill of materials (TARGET=gateway, MODELS=volume or baked); needs docker buildx
+	docker buildx build -f deploy/docker/Dockerfile --target $(or $(TARGET),gateway) --build-arg MODELS=$(or $(MODELS),volume) \
+	  --build-arg REVISION=$$(git rev-parse HEAD) --sbom=true --provenance=true -t earmark-$(or $(TARGET),gateway):0.1.0 .
+
+.PHONY: image-digests
+image-digests: $(DEV) ## pin the images of others by the digest their registry gives now; needs docker buildx
+	$(BIN)/python tools/image_digests.py $(ARGS)
 
 .PHONY: k8s-render
 k8s-render: $(DEV) ## render deploy/k8s to stdout (OVERLAY=base, overlays/prod, ...)

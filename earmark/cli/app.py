@@ -12,6 +12,7 @@ from earmark.cli.imports import import_transcripts
 from earmark.cli.ingest import ingest
 from earmark.cli.keys import app as keys
 from earmark.cli.mesh import down, up
+from earmark.cli.plan import plan
 from earmark.cli.search import search
 from earmark.cli.shards import app as shards
 from earmark.cli.status import status
@@ -32,6 +33,7 @@ app.command(rich_help_panel=MESH)(down)
 app.command(rich_help_panel=MESH)(status)
 app.command(rich_help_panel=MESH)(doctor)
 app.command(rich_help_panel=MESH)(demo)
+app.command(rich_help_panel=MESH)(plan)
 app.add_typer(shards, name="shards", rich_help_panel=MESH)
 app.add_typer(keys, name="keys", rich_help_panel=MESH)
 app.command(rich_help_panel=VIDEOS)(ingest)

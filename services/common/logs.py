@@ -7,6 +7,7 @@ import sys
 from typing import Literal
 
 import structlog
+from structlog.tracebacks import ExceptionDictTransformer
 
 
 def configure(service: str, *, level: str, fmt: Literal["json", "console"]) -> None:
@@ -24,7 +25,9 @@ def configure(service: str, *, level: str, fmt: Literal["json", "console"]) -> N
     )
     last: list[structlog.typing.Processor]
     if fmt == "json":
-        last = [structlog.processors.dict_tracebacks, structlog.processors.JSONRenderer()]
+        # Without the values of local variables, among which are secrets and what people said.
+        tracebacks = structlog.processors.ExceptionRenderer(ExceptionDictTransformer(show_locals=False))
+        last = [tracebacks, structlog.processors.JSONRenderer()]
     else:
         last = [structlog.dev.ConsoleRenderer(colors=sys.stdout.isatty())]
     handler = logging.StreamHandler(sys.stdout)

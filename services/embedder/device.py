@@ -38,6 +38,8 @@ def providers(device: Device, available: Collection[str] | None = None) -> list[
             "EARMARK_EMBEDDING_DEVICE=cuda, and this ONNX Runtime has no CUDA; install onnxruntime-gpu in place of "
             "onnxruntime (the image earmark-embedder-gpu has it), or set cpu"
         )
+    if available is None:
+        onnxruntime.preload_dlls()  # CUDA's libraries where pip put them
     return [CUDA, CPU]
 
 

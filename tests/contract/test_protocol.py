@@ -26,6 +26,29 @@ def test_buf_finds_nothing_to_say() -> None:
     assert (done.returncode, done.stdout + done.stderr) == (0, "")
 
 
+def breaking(folder: Path) -> tuple[int, str]:
+    """What buf says of the protocol in a folder, against the released one."""
+    buf = shutil.which("buf", path=str(Path(sys.executable).parent)) or shutil.which("buf")
+    if buf is None:
+        pytest.skip("buf is not installed: pip install buf-bin")
+    command = [buf, "breaking", folder, "--against", ROOT / "protos" / "released.binpb"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    return done.returncode, done.stdout + done.stderr
+
+
+def test_what_was_released_is_only_added_to(tmp_path: Path) -> None:
+    assert breaking(ROOT / "protos") == (0, "")
+    changed = tmp_path / "protos"
+    shutil.copytree(ROOT / "protos", changed)
+    file = changed / "earmark" / "v1" / "video.proto"
+    text = file.read_text()
+    assert "string title = " in text
+    file.write_text(text.replace("string title = ", "string heading = ", 1))
+    code, said = breaking(changed)
+    assert code != 0, "a renamed field goes unseen"
+    assert "title" in said
+
+
 def test_generated_code_is_fresh() -> None:
     command = [sys.executable, ROOT / "tools" / "gen_protos.py", "--check"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)

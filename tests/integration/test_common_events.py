@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
+from nats.aio.msg import Msg
 
 from earmark.events.v1 import events_pb2 as pb
 from services.common.errors import InvalidArgument, Unavailable
@@ -220,6 +221,32 @@ async def test_the_topology_can_be_applied_again_without_losing_places(backbone:
         await eventually(worked_off)
     await topology.apply(backbone.bus.js, replicas=1)
     assert (await backbone.bus.backlog())["recognizer"] == 0
+
+
+async def test_what_is_right_already_is_left_alone_and_what_is_not_is_mended(backbone: Backbone) -> None:
+    js, changes = backbone.bus.js, []
+
+    async def note(message: Msg) -> None:
+        changes.append(message.subject)
+
+    for asked in ("$JS.API.STREAM.UPDATE.>", "$JS.API.STREAM.CREATE.>", "$JS.API.CONSUMER.*.CREATE.>"):
+        await backbone.bus.client.subscribe(asked, cb=note)
+    await topology.apply(js, replicas=1)
+    await backbone.bus.client.flush()
+    assert changes == []
+    config = (await js.stream_info(topology.EVENTS)).config
+    config.max_age = 3600
+    await js.update_stream(config)
+    row = topology.consumer("slicer")
+    other = (await js.consumer_info(row.stream, row.name)).config
+    other.ack_wait = 99
+    await js.add_consumer(row.stream, other)
+    await backbone.bus.client.flush()
+    changes.clear()
+    await topology.apply(js, replicas=1)
+    assert (await js.stream_info(topology.EVENTS)).config.max_age == topology.STREAMS[0].max_age_seconds
+    assert (await js.consumer_info(row.stream, row.name)).config.ack_wait == row.ack_wait_seconds
+    assert [subject.split(".")[-1] for subject in changes] == [topology.EVENTS, "slicer"]
 
 
 async def test_what_was_just_uploaded_goes_ahead_of_the_tenth_hour_and_the_tenth_hour_goes_on(

@@ -74,8 +74,17 @@ class EventBus:
             reconnected_cb=on_reconnect,
         )
         js = client.jetstream(timeout=5)
-        await topology.apply(js, replicas=settings.nats_replicas)
-        return cls(client, js)
+        while True:
+            try:
+                await topology.apply(js, replicas=settings.nats_replicas)
+            except Exception as error:
+                if not topology.forming(error):
+                    await client.close()
+                    raise
+                log.warning("jetstream_not_ready", error=repr(error))
+                await asyncio.sleep(1)
+            else:
+                return cls(client, js)
 
     @property
     def connected(self) -> bool:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from typing import Final
 
 from google.protobuf.message import Message
+from nats.errors import NoRespondersError
 from nats.js import JetStreamContext
 from nats.js.api import (
     AckPolicy,
@@ -16,7 +18,7 @@ from nats.js.api import (
     StorageType,
     StreamConfig,
 )
-from nats.js.errors import BadRequestError, NotFoundError
+from nats.js.errors import APIError, BadRequestError, NotFoundError, ServiceUnavailableError
 
 from earmark.events.v1 import events_pb2 as pb
 from services.common.ids import slot_of
@@ -51,6 +53,8 @@ whole transcripts come with all their slices at once: the first two go there too
 At the usual lengths that is ten minutes, to half an hour, to 70 minutes, and the rest. Lane 0 has every other turn."""
 
 _DAY = 24 * 3600.0
+_NO_PEERS, _NAME_IN_USE = 10005, 10058
+"""Error codes of JetStream: too few servers for the replicas asked for; a stream of that name, but of another kind."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -166,38 +170,72 @@ def work_of(consumer_name: str) -> str:
 
 
 async def apply(js: JetStreamContext, *, replicas: int) -> None:
-    """Makes streams and consumers what the tables say; doing it again, or from several services at once, is fine."""
+    """Makes streams and consumers what the tables say; doing it again, or from several services at once, is fine.
+
+    What is right already is left alone: in a cluster each change is agreed on by its servers, and a mesh that starts
+    would ask for hundreds of them at once.
+    """
     for stream in STREAMS:
-        config = StreamConfig(
-            name=stream.name,
-            subjects=list(stream.subjects),
-            retention=RetentionPolicy.LIMITS,
-            storage=StorageType.FILE,
-            discard=DiscardPolicy.OLD,
-            max_age=stream.max_age_seconds,
-            max_bytes=stream.max_bytes,
-            duplicate_window=120,
-            num_replicas=replicas,
-            allow_direct=True,
-        )
-        try:
-            await js.update_stream(config)
-        except NotFoundError:
-            try:
-                await js.add_stream(config)
-            except BadRequestError:  # another service made it meanwhile
-                await js.update_stream(config)
+        await _apply_stream(js, stream, replicas)
     for row in CONSUMERS:
-        # Adding one that exists updates it, and keeps its place in the stream.
-        await js.add_consumer(
-            row.stream,
-            ConsumerConfig(
-                durable_name=row.name,
-                filter_subject=row.subject,
-                ack_policy=AckPolicy.EXPLICIT,
-                deliver_policy=DeliverPolicy.ALL,
-                ack_wait=row.ack_wait_seconds,
-                max_deliver=row.max_deliver,
-                max_ack_pending=4096,
-            ),
-        )
+        await _apply_consumer(js, row)
+
+
+async def _apply_stream(js: JetStreamContext, row: StreamRow, replicas: int) -> None:
+    config = StreamConfig(
+        name=row.name,
+        subjects=list(row.subjects),
+        retention=RetentionPolicy.LIMITS,
+        storage=StorageType.FILE,
+        discard=DiscardPolicy.OLD,
+        max_age=row.max_age_seconds,
+        max_bytes=row.max_bytes,
+        duplicate_window=120,
+        num_replicas=replicas,
+        allow_direct=True,
+    )
+    try:
+        if not _like((await js.stream_info(row.name)).config, config):
+            await js.update_stream(config)
+    except NotFoundError:
+        try:
+            await js.add_stream(config)
+        except BadRequestError as error:
+            if error.err_code != _NAME_IN_USE:
+                raise
+            await js.update_stream(config)  # another service made it meanwhile, of another version
+
+
+async def _apply_consumer(js: JetStreamContext, row: ConsumerRow) -> None:
+    config = ConsumerConfig(
+        durable_name=row.name,
+        filter_subject=row.subject,
+        ack_policy=AckPolicy.EXPLICIT,
+        deliver_policy=DeliverPolicy.ALL,
+        ack_wait=row.ack_wait_seconds,
+        max_deliver=row.max_deliver,
+        max_ack_pending=4096,
+    )
+    try:
+        if _like((await js.consumer_info(row.stream, row.name)).config, config):
+            return
+    except NotFoundError:
+        pass
+    # Adding one that exists updates it, and keeps its place in the stream.
+    await js.add_consumer(row.stream, config)
+
+
+def _like(there: StreamConfig | ConsumerConfig | None, wanted: StreamConfig | ConsumerConfig) -> bool:
+    """Says whether a configuration has all that is wanted; what nobody asked for is the server's to fill in."""
+    asked = {name: value for name, value in dataclasses.asdict(wanted).items() if value is not None}
+    defaults = dataclasses.asdict(type(wanted)())
+    return there is not None and all(
+        getattr(there, name) == value for name, value in asked.items() if value != defaults[name]
+    )
+
+
+def forming(error: Exception) -> bool:
+    """Says whether an error is one of a cluster that is coming up or choosing a leader, and so will pass."""
+    if isinstance(error, ServiceUnavailableError | TimeoutError | NoRespondersError):
+        return True
+    return isinstance(error, APIError) and error.err_code == _NO_PEERS
