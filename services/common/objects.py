@@ -39,6 +39,21 @@ def transcript_key(video_id: str, slice_id: str, edit: str = "") -> str:
     return f"videos/{video_id}/slices/{slice_id}{f'.edited.{edit}' if edit else ''}.json"
 
 
+def pictures_prefix(video_id: str, name: str = "") -> str:
+    """Gives the prefix of the pictures of a video: of all, or of those made at once under one name."""
+    return f"videos/{video_id}/pictures/{f'{name}/' if name else ''}"
+
+
+def rendition_prefix(video_id: str) -> str:
+    """Gives the prefix of what was made of a video's media for browsers."""
+    return f"videos/{video_id}/renditions/"
+
+
+def rendition_key(video_id: str, name: str) -> str:
+    """Gives the key of a rendition of a video's media."""
+    return f"{rendition_prefix(video_id)}{name}"
+
+
 class ObjectStore:
     """Bytes under keys. A put is seen whole or not at all."""
 

@@ -20,7 +20,9 @@ from pydantic import ValidationError
 
 from services.common import logs, metrics, tracing
 from services.common.errors import EarmarkError
+from services.common.events.bus import EventBus
 from services.common.events.consumer import Consumer
+from services.common.events.roll_call import Present
 from services.common.health import Check, Health
 from services.common.rpc import make_server
 from services.common.settings import SECRETS, CommonSettings
@@ -54,6 +56,8 @@ class Service:
     interceptors: list[grpc.aio.ServerInterceptor] = field(default_factory=list)  # type: ignore[type-arg]
     on_stop: list[Callable[[float], Awaitable[None]]] = field(default_factory=list)
     on_serving: Callable[[int, Health], None] | None = None
+    bus: EventBus | None = None
+    """Where it answers roll calls; None where it does not."""
 
 
 Build = Callable[[S, AsyncExitStack], Awaitable[Service]]
@@ -111,11 +115,12 @@ async def _serve(name: str, settings: CommonSettings, service: Service, stop: as
     if service.on_serving is not None:
         service.on_serving(port, health)
 
+    work = {**service.tasks, "health": health.run}
+    if service.bus is not None:
+        work["roll-call"] = Present(service.bus, name, service.consumers).answer
     tasks = {
         asyncio.create_task(consumer.run(), name=f"consumer-{consumer.name}") for consumer in service.consumers
-    } | {
-        asyncio.create_task(_task(work), name=title) for title, work in {**service.tasks, "health": health.run}.items()
-    }
+    } | {asyncio.create_task(_task(one), name=title) for title, one in work.items()}
     stopped = asyncio.create_task(stop.wait(), name="stop")
     done, _ = await asyncio.wait({*tasks, stopped}, return_when=asyncio.FIRST_COMPLETED)
     broken = [task for task in done if task is not stopped]

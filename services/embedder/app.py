@@ -43,6 +43,7 @@ async def build(settings: Settings, stack: AsyncExitStack) -> Service:
         max_seconds=settings.chunk_max_seconds,
     )
     return Service(
+        bus=bus,
         servicers=[
             (
                 pb_grpc.add_EmbedderServiceServicer_to_server,

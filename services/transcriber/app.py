@@ -5,6 +5,8 @@ from __future__ import annotations
 from contextlib import AsyncExitStack
 from dataclasses import asdict
 
+import structlog
+
 from earmark.internal.v1.transcriber_service_pb2_grpc import add_TranscriberServiceServicer_to_server
 from services.common import mongo
 from services.common.events.bus import EventBus
@@ -12,8 +14,10 @@ from services.common.events.consumer import Consumer
 from services.common.objects import ObjectStore
 from services.common.runner import Service
 from services.common.videos.store import VideoStore
+from services.transcriber.child_process import sweep_folders
 from services.transcriber.consumer import RecognizerHandler, SlicerHandler
 from services.transcriber.fetcher import Fetcher, FetchLimits
+from services.transcriber.preparer import Illustrator, PreparingLimits, Renderer
 from services.transcriber.servicer import TranscriberServicer
 from services.transcriber.settings import Settings
 from services.transcriber.slicer import Slicer, SlicingLimits
@@ -22,6 +26,8 @@ from services.transcriber.turns import Turns
 from services.transcriber.whisper import WhisperOptions
 from services.transcriber.worker import WorkerSpec
 from services.transcriber.worker_pool import PoolLimits, WorkerPool
+
+log = structlog.get_logger()
 
 _MIB = 2**20
 
@@ -35,7 +41,7 @@ async def build(settings: Settings, stack: AsyncExitStack) -> Service:
     videos = VideoStore(database, bus)
     slicer = make_slicer(settings)
     fetcher = make_fetcher(settings, objects)
-    service = Service(servicers=[])
+    service = Service(servicers=[], bus=bus)
 
     async def connected() -> bool:
         return bus.connected
@@ -68,7 +74,33 @@ async def build(settings: Settings, stack: AsyncExitStack) -> Service:
         service.consumers.append(Consumer(bus, "recognizer", recognizer, concurrency=pool.places))
         service.tasks["recognizers"] = pool.run
         service.readiness["model"] = pool.ready
+    if "preparer" in settings.transcriber_roles:
+        if left := sweep_folders(settings.spool_dir):
+            log.info("leftovers_removed", folders=left)
+        limits = make_preparing_limits(settings)
+        illustrator = Illustrator(videos=videos, objects=objects, limits=limits)
+        renderer = Renderer(videos=videos, objects=objects, limits=limits, turns=Turns(settings.renditions_at_once))
+        service.consumers += [
+            Consumer(bus, "illustrator", illustrator.handle, concurrency=settings.pictures_at_once),
+            Consumer(bus, "renderer", renderer.handle, concurrency=settings.renditions_open),
+        ]
     return service
+
+
+def make_preparing_limits(settings: Settings) -> PreparingLimits:
+    """Says what making pictures and renditions may use."""
+    return PreparingLimits(
+        memory_bytes=settings.decoder_memory_mib * _MIB,
+        stall_seconds=settings.decoder_stall_seconds * 5,
+        pictures_cpu_seconds=settings.pictures_cpu_seconds,
+        rendition_cpu_per_second=settings.rendition_cpu_per_second,
+        rendition_cpu_seconds=max(round(settings.max_media_seconds * settings.rendition_cpu_per_second), 600),
+        rendition_bytes=settings.max_upload_bytes,
+        rendition_threads=settings.rendition_threads,
+        step_cpu_seconds=settings.rendition_step_seconds,
+        max_attempts=settings.preparer_max_attempts,
+        spool=settings.spool_dir,
+    )
 
 
 def make_slicer(settings: Settings) -> Slicer:

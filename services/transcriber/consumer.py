@@ -19,10 +19,11 @@ from services.common.transcript import SliceTranscript
 from services.common.videos.model import SliceState, Source, Video, VideoStatus, VideoWarning
 from services.common.videos.store import VideoStore
 from services.transcriber import measures
+from services.transcriber.child_process import DecoderFailed
 from services.transcriber.fetcher import Fetcher
 from services.transcriber.problems import MediaProblem
 from services.transcriber.recognizer import Instructions
-from services.transcriber.slicer import AudioSlice, DecoderFailed, Slicer
+from services.transcriber.slicer import AudioSlice, Slicer
 from services.transcriber.transcription import recognize
 from services.transcriber.turns import Turns
 from services.transcriber.worker_pool import RecognizerFailed, WorkerPool

@@ -13,25 +13,19 @@ A slice is written once there is room for it: each line on standard input gives 
 
 from __future__ import annotations
 
-import ctypes
 import faulthandler
 import json
-import os
-import resource
-import signal
 import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from time import monotonic
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
+
+from services.transcriber.child import Telling, limit_process
 
 if TYPE_CHECKING:
     from services.transcriber.cutter import Cut
 
-_PR_SET_PDEATHSIG: Final = 1
-_PR_SET_NO_NEW_PRIVS: Final = 38
 _SLICE_FILE_LIMIT: Final = 256 * 1024 * 1024
-_PROGRESS_SECONDS: Final = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,52 +55,6 @@ class Job:
     max_media_seconds: float
     memory_bytes: int
     cpu_seconds: int
-
-
-def limit_process(job: Job, parent: int) -> None:
-    """Gives up what decoding does not need, for good."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    if hasattr(libc, "prctl"):  # Linux
-        libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-        libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
-    if os.getppid() != parent:
-        # The parent died before the line above: nobody is left to tell.
-        os._exit(1)
-    resource.setrlimit(resource.RLIMIT_AS, (job.memory_bytes, job.memory_bytes))
-    # The soft limit ends it with SIGXCPU, which says why; the hard one with SIGKILL, which does not.
-    resource.setrlimit(resource.RLIMIT_CPU, (job.cpu_seconds, job.cpu_seconds + 5))
-    resource.setrlimit(resource.RLIMIT_FSIZE, (_SLICE_FILE_LIMIT, _SLICE_FILE_LIMIT))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-
-
-class Telling:
-    """The lines to the parent and its answers."""
-
-    def __init__(self, *, room: int) -> None:
-        # Libraries that print must not get between the lines.
-        self._out = os.fdopen(os.dup(1), "w", encoding="utf-8")
-        os.dup2(2, 1)
-        self._room = room
-        self._told = monotonic()
-
-    def tell(self, kind: str, **fields: Any) -> None:
-        """Writes one line."""
-        self._out.write(json.dumps({"type": kind, **fields}) + "\n")
-        self._out.flush()
-        self._told = monotonic()
-
-    def progress(self, seconds: float) -> None:
-        """Says how far the work is, if nothing was said for a while."""
-        if monotonic() - self._told >= _PROGRESS_SECONDS:
-            self.tell("progress", seconds=seconds)
-
-    def wait_for_room(self) -> None:
-        """Waits until the parent has taken a slice away, when the spool is full."""
-        while self._room <= 0:
-            if not sys.stdin.readline():
-                os._exit(1)
-            self._room += 1
-        self._room -= 1
 
 
 def decode(job: Job, telling: Telling) -> None:
@@ -185,7 +133,12 @@ def main() -> int:
     job = Job(**json.loads(sys.argv[1]))
     faulthandler.enable()  # a crash in native code says where, on standard error
     telling = Telling(room=job.room)
-    limit_process(job, int(sys.argv[2]))
+    limit_process(
+        int(sys.argv[2]),
+        memory_bytes=job.memory_bytes,
+        cpu_seconds=job.cpu_seconds,
+        file_bytes=_SLICE_FILE_LIMIT,
+    )
     from services.transcriber.problems import MediaProblem, Reason
 
     try:

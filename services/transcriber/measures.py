@@ -21,5 +21,15 @@ SLICE_SECONDS = Histogram(
 SLICING_SECONDS = Histogram("earmark_transcriber_slicing_seconds", "Time to cut a whole video.", buckets=WORK_SECONDS)
 FETCHED_BYTES = Counter("earmark_transcriber_fetched_bytes", "Media fetched by URL, in bytes.")
 FAILURES = Counter("earmark_transcriber_failures", "What could not be done, by reason.", ["role", "reason"])
+PICTURES = Counter("earmark_transcriber_pictures", "Pictures made of videos.")
+RENDITIONS = Counter(
+    "earmark_transcriber_renditions", "Renditions made: `copied` where nothing had to be encoded.", ["way"]
+)
+PREPARING_SECONDS = Histogram(
+    "earmark_transcriber_preparing_seconds",
+    "Time to make the pictures, or the rendition, of a video, waiting for turns included.",
+    ["what"],
+    buckets=WORK_SECONDS,
+)
 SEGMENTS = Counter("earmark_transcriber_segments", "Segments recognized.")
 SUSPECT_SEGMENTS = Counter("earmark_transcriber_suspect_segments", "Segments that likely nobody said.")

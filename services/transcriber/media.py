@@ -11,21 +11,10 @@ import av.error
 import numpy as np
 import numpy.typing as npt
 
+from services.transcriber.containers import ABSOLUTE_CLOCK, codec_name, decodable, open_container
 from services.transcriber.pcm import SAMPLE_RATE, Samples
 from services.transcriber.problems import MediaProblem, MediaWarning, Reason, clock
 
-# These read other files, devices or the network on the word of the file they were given, or make noise of anything.
-_FOLLOWING = frozenset(
-    {"hls", "dash", "concat", "concatf", "imf", "image2", "image2pipe", "webm_dash_manifest", "tee", "vobsub"}
-)
-_STREAMING = frozenset({"sdp", "rtsp", "rtp", "sap", "lavfi", "vapoursynth", "avisynth"})
-_DEVICES = frozenset(
-    {"alsa", "fbdev", "kmsgrab", "oss", "pulse", "jack", "v4l2", "video4linux2,v4l2", "x11grab", "xcbgrab"}
-)
-_FORMLESS = frozenset({"ffmetadata", "tty", "bin", "data"})
-_REFUSED_FORMATS: Final = _FOLLOWING | _STREAMING | _DEVICES | _FORMLESS
-_ABSOLUTE_CLOCK: Final = frozenset({"mov", "mp4", "matroska", "webm"})
-"""Containers whose zero is where a player's clock begins; in the others (MPEG-TS …) it is the first timestamp."""
 _ESTIMATED_DURATION: Final = frozenset({"aac", "ac3", "eac3", "mp3", "amr", "dts", "mpegvideo", "loas", "data"})
 """Containers without a header that says how long they are: FFmpeg guesses from the bit rate."""
 
@@ -74,7 +63,7 @@ class MediaReader:
         """
         if self._path.stat().st_size == 0:
             raise MediaProblem(Reason.EMPTY_FILE, "The file is empty (0 bytes). Upload it again.")
-        with self._open() as container:
+        with open_container(self._path) as container:
             yield from _Decoding(self, container, self._choose_track(container)).run()
 
     @property
@@ -87,22 +76,6 @@ class MediaReader:
         """Longest media accepted."""
         return self._max_seconds
 
-    def _open(self) -> av.container.InputContainer:
-        options = {"protocol_whitelist": "file", "format_whitelist": _allowed_formats()}
-        try:
-            return av.open(str(self._path), "r", options=options, metadata_errors="replace")
-        except (av.FFmpegError, ValueError, OSError) as error:
-            with self._path.open("rb") as file:
-                head = file.read(12)
-            if head[4:8] == b"ftyp":
-                message = (
-                    "The file is incomplete: it ends before the index that an MP4 or MOV file needs to be read,"
-                    " as after an interrupted recording or transfer. Upload the whole file."
-                )
-                raise MediaProblem(Reason.INCOMPLETE_MEDIA, message) from error
-            message = "The file is not audio or video in any format known here, or its beginning is damaged."
-            raise MediaProblem(Reason.NOT_MEDIA, message) from error
-
     def _choose_track(self, container: av.container.InputContainer) -> av.AudioStream:
         tracks = list(container.streams.audio)
         if not tracks:
@@ -112,9 +85,9 @@ class MediaReader:
                 else "The file has no audio track."
             )
             raise MediaProblem(Reason.NO_AUDIO_TRACK, message)
-        usable = [track for track in tracks if _decodable(track)]
+        usable = [track for track in tracks if decodable(track)]
         if not usable:
-            names = ", ".join(sorted({_codec_name(track) for track in tracks}))
+            names = ", ".join(sorted({codec_name(track) for track in tracks}))
             message = f"The audio is in a codec that is not supported here ({names}). Convert it, to AAC for example."
             raise MediaProblem(Reason.UNSUPPORTED_CODEC, message)
         # Without a default among them the first: that is what players play.
@@ -136,7 +109,7 @@ class _Decoding:
         self._container = container
         self._track = track
         self._formats = set(container.format.name.split(","))
-        absolute = bool(self._formats & _ABSOLUTE_CLOCK)
+        absolute = bool(self._formats & ABSOLUTE_CLOCK)
         self._origin = 0.0 if absolute or container.start_time is None else container.start_time / av.time_base
         self._header_seconds = container.duration / av.time_base if container.duration else None
         if "ogg" in self._formats and self._origin > _RESET_SECONDS:
@@ -377,25 +350,7 @@ def _channels(frame: av.AudioFrame) -> npt.NDArray[np.float32]:
     return samples
 
 
-def _decodable(track: av.AudioStream) -> bool:
-    try:
-        return bool(track.codec_context.codec.is_decoder)
-    except (av.FFmpegError, ValueError, AttributeError):
-        return False
-
-
-def _codec_name(track: av.AudioStream) -> str:
-    try:
-        return str(track.codec_context.name)
-    except (av.FFmpegError, ValueError, AttributeError):
-        return "unknown"
-
-
 def _has_mp3_length(path: Path) -> bool:
     with path.open("rb") as file:
         head = file.read(256 * 1024)
     return any(tag in head for tag in (b"Xing", b"Info", b"VBRI"))
-
-
-def _allowed_formats() -> str:
-    return ",".join(sorted(name for name in av.formats_available if name not in _REFUSED_FORMATS))

@@ -10,7 +10,7 @@ from pydantic_settings import NoDecode
 
 from services.common.settings import CommonSettings
 
-Role = Literal["slicer", "recognizer"]
+Role = Literal["slicer", "recognizer", "preparer"]
 
 
 class Settings(CommonSettings):
@@ -19,10 +19,11 @@ class Settings(CommonSettings):
     grpc_port: int = Field(default=50051, ge=0, le=65535)
     """Port of the gRPC server; 0 takes a free one."""
     transcriber_roles: Annotated[frozenset[Role], NoDecode] = Field(
-        default=frozenset({"slicer", "recognizer"}), min_length=1
+        default=frozenset({"slicer", "recognizer", "preparer"}), min_length=1
     )
     """What this process does, comma-separated: `slicer` decodes and cuts media, `recognizer` transcribes slices
-    (and serves Transcribe). Two deployments with one role each scale on their own."""
+    (and serves Transcribe), `preparer` makes pictures, and renditions of what browsers do not play. Deployments with
+    one role each scale on their own."""
 
     asr_model: str = "base"
     """Speech model: a folder with a CTranslate2 Whisper model, or a name known to faster-whisper, which is
@@ -68,6 +69,24 @@ class Settings(CommonSettings):
     """Time without progress after which decoding is stopped."""
     decoder_spool_slices: int = Field(default=1, ge=1, le=1000)
     """Slices that a decoder may be ahead of its turn, beside the one it works on."""
+    pictures_at_once: int = Field(default=1, ge=1, le=64)
+    """Videos that pictures are made of at once, each in a process that stands back behind all others."""
+    pictures_cpu_seconds: int = Field(default=900, ge=10)
+    """Processor time that the pictures of one video may take."""
+    renditions_at_once: int = Field(default=1, ge=1, le=64)
+    """Renditions that are worked on at the same moment; the open ones take turns, those that have had the least
+    first."""
+    renditions_open: int = Field(default=4, ge=1, le=64)
+    """Renditions that are open at once, each with a process of about 150 MiB and a file of its size on disk."""
+    rendition_threads: int = Field(default=1, ge=1, le=64)
+    """Threads that each of them decodes and encodes with."""
+    rendition_step_seconds: float = Field(default=10, gt=0, le=600)
+    """Processor time of a turn."""
+    rendition_cpu_per_second: float = Field(default=3, gt=0, le=100)
+    """Processor time that a rendition may take for each second of its media, beyond the first two minutes."""
+    preparer_max_attempts: int = Field(default=3, ge=1, le=20)
+    """Times that making pictures, or a rendition, may fail before it is given up."""
+
     spool_dir: Path | None = None
     """Folder for files under way; the system's temporary folder when unset."""
     max_media_seconds: float = Field(default=48 * 3600, ge=1)

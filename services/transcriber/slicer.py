@@ -16,22 +16,11 @@ from typing import Any
 
 import structlog
 
-from services.common.errors import EarmarkError
+from services.transcriber.child_process import LINE_LIMIT, DecoderFailed, child_environment, death, last_words
 from services.transcriber.decoder import Job
-from services.transcriber.problems import MediaProblem, MediaWarning, Reason
+from services.transcriber.problems import MediaProblem, MediaWarning
 
 log = structlog.get_logger()
-
-_LINE_LIMIT = 1024 * 1024
-_STDERR_KEPT = 4000
-
-
-class DecoderFailed(EarmarkError):
-    """The child process that decodes died or stopped answering."""
-
-    reason = "DECODER_FAILED"
-    code = "INTERNAL"
-    transient = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +88,7 @@ class Slicing:
                     "decoding the media made no progress and was stopped", reason="DECODER_STALLED"
                 ) from None
             if not line:
-                raise await self._died()
+                raise death(await self._process.wait())
             fields: dict[str, Any] = json.loads(line)
             match fields.pop("type"):
                 case "slice":
@@ -120,16 +109,6 @@ class Slicing:
                     raise MediaProblem(fields["reason"], fields["message"])
                 case other:
                     raise DecoderFailed(f"the decoder said {other!r}")
-
-    async def _died(self) -> Exception:
-        status = await self._process.wait()
-        if status in (-signal.SIGXCPU, -signal.SIGXFSZ):
-            message = (
-                "Decoding the media takes far more work than its length explains, and was stopped. Convert it first."
-            )
-            return MediaProblem(Reason.DECODING_TOO_COSTLY, message)
-        cause = f"signal {signal.Signals(-status).name}" if status < 0 else f"status {status}"
-        return DecoderFailed(f"the decoder ended with {cause} before it was done", metadata={"cause": cause})
 
 
 class Slicer:
@@ -181,11 +160,11 @@ class Slicer:
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.PIPE,
-                limit=_LINE_LIMIT,
-                env=_environment(),
+                limit=LINE_LIMIT,
+                env=child_environment(),
                 start_new_session=True,  # a Ctrl-C in a terminal is the parent's to handle
             )
-            complaints = asyncio.create_task(_tail(process.stderr), name="decoder-stderr")
+            complaints = asyncio.create_task(last_words(process.stderr), name="decoder-stderr")
             try:
                 yield Slicing(process, self._limits)
             finally:
@@ -195,19 +174,3 @@ class Slicer:
                 text = await complaints
                 if text and process.returncode not in (0, 3, -signal.SIGKILL):
                     log.warning("decoder_complained", status=process.returncode, text=text)
-
-
-def _environment() -> dict[str, str]:
-    """Gives the child its way to the code and nothing else: no secret of ours is in reach of a broken decoder."""
-    kept = {
-        name: os.environ[name] for name in ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "TMPDIR") if name in os.environ
-    }
-    threads = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-    return {**kept, **threads, "PYTHONPATH": os.pathsep.join(path or str(Path.cwd()) for path in sys.path)}
-
-
-async def _tail(stream: asyncio.StreamReader | None) -> str:
-    kept = b""
-    while stream is not None and (block := await stream.read(4096)):
-        kept = (kept + block)[-_STDERR_KEPT:]
-    return kept.decode(errors="replace").strip()

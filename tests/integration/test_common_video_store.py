@@ -63,7 +63,7 @@ async def test_a_video_goes_all_the_way(backbone: Backbone) -> None:
     assert [c.chunk_id for c in stored] == [chunk_id(video_id, s, n) for s in ("00000", "00001") for n in (0, 1)]
     np.testing.assert_allclose(stored[0].embedding, chunk(video_id, "00000", 0).embedding)
     assert await subjects(backbone) == [
-        "video.uploaded", "slice.cut", "slice.cut", "video.described",
+        "video.uploaded", "video.stored", "slice.cut", "slice.cut", "video.described",
         "slice.transcribed", "slice.embedded", "slice.indexed",
         "slice.transcribed", "slice.embedded", "slice.indexed", "video.ready",
     ]  # fmt: skip

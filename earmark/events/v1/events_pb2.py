@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1e\x65\x61rmark/events/v1/events.proto\x12\x11\x65\x61rmark.events.v1\"!\n\rVideoUploaded\x12\x10\n\x08video_id\x18\x01 \x01(\t\".\n\x08SliceCut\x12\x10\n\x08video_id\x18\x01 \x01(\t\x12\x10\n\x08slice_id\x18\x02 \x01(\t\"6\n\x10SliceTranscribed\x12\x10\n\x08video_id\x18\x01 \x01(\t\x12\x10\n\x08slice_id\x18\x02 \x01(\t\"3\n\rSliceEmbedded\x12\x10\n\x08video_id\x18\x01 \x01(\t\x12\x10\n\x08slice_id\x18\x02 \x01(\t\"2\n\x0cSliceIndexed\x12\x10\n\x08video_id\x18\x01 \x01(\t\x12\x10\n\x08slice_id\x18\x02 \x01(\t\"\"\n\x0eVideoDescribed\x12\x10\n\x08video_id\x18\x01 \x01(\t\"\x1e\n\nVideoReady\x12\x10\n\x08video_id\x18\x01 \x01(\t\"\x1f\n\x0bVideoFailed\x12\x10\n\x08video_id\x18\x01 \x01(\t\" \n\x0cVideoDeleted\x12\x10\n\x08video_id\x18\x01 \x01(\t\"\x8e\x01\n\nDeadLetter\x12\x0f\n\x07subject\x18\x01 \x01(\t\x12\x0f\n\x07payload\x18\x02 \x01(\x0c\x12\x10\n\x08\x63onsumer\x18\x03 \x01(\t\x12\x17\n\x0fstream_sequence\x18\x04 \x01(\x04\x12\x12\n\ndeliveries\x18\x05 \x01(\x05\x12\x0e\n\x06reason\x18\x06 \x01(\t\x12\x0f\n\x07message\x18\x07 \x01(\tb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1e\x65\x61rmark/events/v1/events.proto\x12\x11\x65\x61rmark.events.v1\"!\n\rVideoUploaded\x12\x10\n\x08video_id\x18\x01 \x01(\t\"\x1f\n\x0bVideoStored\x12\x10\n\x08video_id\x18\x01 \x01(\t\"#\n\x0fVideoUnplayable\x12\x10\n\x08video_id\x18\x01 \x01(\t\".\n\x08SliceCut\x12\x10\n\x08video_id\x18\x01 \x01(\t\x12\x10\n\x08slice_id\x18\x02 \x01(\t\"6\n\x10SliceTranscribed\x12\x10\n\x08video_id\x18\x01 \x01(\t\x12\x10\n\x08slice_id\x18\x02 \x01(\t\"3\n\rSliceEmbedded\x12\x10\n\x08video_id\x18\x01 \x01(\t\x12\x10\n\x08slice_id\x18\x02 \x01(\t\"2\n\x0cSliceIndexed\x12\x10\n\x08video_id\x18\x01 \x01(\t\x12\x10\n\x08slice_id\x18\x02 \x01(\t\"\"\n\x0eVideoDescribed\x12\x10\n\x08video_id\x18\x01 \x01(\t\"\x1e\n\nVideoReady\x12\x10\n\x08video_id\x18\x01 \x01(\t\"\x1f\n\x0bVideoFailed\x12\x10\n\x08video_id\x18\x01 \x01(\t\" \n\x0cVideoDeleted\x12\x10\n\x08video_id\x18\x01 \x01(\t\"\x8e\x01\n\nDeadLetter\x12\x0f\n\x07subject\x18\x01 \x01(\t\x12\x0f\n\x07payload\x18\x02 \x01(\x0c\x12\x10\n\x08\x63onsumer\x18\x03 \x01(\t\x12\x17\n\x0fstream_sequence\x18\x04 \x01(\x04\x12\x12\n\ndeliveries\x18\x05 \x01(\x05\x12\x0e\n\x06reason\x18\x06 \x01(\t\x12\x0f\n\x07message\x18\x07 \x01(\tb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -33,22 +33,26 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_VIDEOUPLOADED']._serialized_start=53
   _globals['_VIDEOUPLOADED']._serialized_end=86
-  _globals['_SLICECUT']._serialized_start=88
-  _globals['_SLICECUT']._serialized_end=134
-  _globals['_SLICETRANSCRIBED']._serialized_start=136
-  _globals['_SLICETRANSCRIBED']._serialized_end=190
-  _globals['_SLICEEMBEDDED']._serialized_start=192
-  _globals['_SLICEEMBEDDED']._serialized_end=243
-  _globals['_SLICEINDEXED']._serialized_start=245
-  _globals['_SLICEINDEXED']._serialized_end=295
-  _globals['_VIDEODESCRIBED']._serialized_start=297
-  _globals['_VIDEODESCRIBED']._serialized_end=331
-  _globals['_VIDEOREADY']._serialized_start=333
-  _globals['_VIDEOREADY']._serialized_end=363
-  _globals['_VIDEOFAILED']._serialized_start=365
-  _globals['_VIDEOFAILED']._serialized_end=396
-  _globals['_VIDEODELETED']._serialized_start=398
-  _globals['_VIDEODELETED']._serialized_end=430
-  _globals['_DEADLETTER']._serialized_start=433
-  _globals['_DEADLETTER']._serialized_end=575
+  _globals['_VIDEOSTORED']._serialized_start=88
+  _globals['_VIDEOSTORED']._serialized_end=119
+  _globals['_VIDEOUNPLAYABLE']._serialized_start=121
+  _globals['_VIDEOUNPLAYABLE']._serialized_end=156
+  _globals['_SLICECUT']._serialized_start=158
+  _globals['_SLICECUT']._serialized_end=204
+  _globals['_SLICETRANSCRIBED']._serialized_start=206
+  _globals['_SLICETRANSCRIBED']._serialized_end=260
+  _globals['_SLICEEMBEDDED']._serialized_start=262
+  _globals['_SLICEEMBEDDED']._serialized_end=313
+  _globals['_SLICEINDEXED']._serialized_start=315
+  _globals['_SLICEINDEXED']._serialized_end=365
+  _globals['_VIDEODESCRIBED']._serialized_start=367
+  _globals['_VIDEODESCRIBED']._serialized_end=401
+  _globals['_VIDEOREADY']._serialized_start=403
+  _globals['_VIDEOREADY']._serialized_end=433
+  _globals['_VIDEOFAILED']._serialized_start=435
+  _globals['_VIDEOFAILED']._serialized_end=466
+  _globals['_VIDEODELETED']._serialized_start=468
+  _globals['_VIDEODELETED']._serialized_end=500
+  _globals['_DEADLETTER']._serialized_start=503
+  _globals['_DEADLETTER']._serialized_end=645
 # @@protoc_insertion_point(module_scope)

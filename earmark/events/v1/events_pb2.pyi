@@ -10,6 +10,18 @@ class VideoUploaded(_message.Message):
     video_id: str
     def __init__(self, video_id: _Optional[str] = ...) -> None: ...
 
+class VideoStored(_message.Message):
+    __slots__ = ("video_id",)
+    VIDEO_ID_FIELD_NUMBER: _ClassVar[int]
+    video_id: str
+    def __init__(self, video_id: _Optional[str] = ...) -> None: ...
+
+class VideoUnplayable(_message.Message):
+    __slots__ = ("video_id",)
+    VIDEO_ID_FIELD_NUMBER: _ClassVar[int]
+    video_id: str
+    def __init__(self, video_id: _Optional[str] = ...) -> None: ...
+
 class SliceCut(_message.Message):
     __slots__ = ("video_id", "slice_id")
     VIDEO_ID_FIELD_NUMBER: _ClassVar[int]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Mapping
+import datetime as dt
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import nats
@@ -14,6 +15,8 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
 from nats.js import JetStreamContext
+from nats.js.api import ConsumerInfo
+from nats.js.errors import NotFoundError
 from ulid import ULID
 
 from services.common import tracing
@@ -38,6 +41,23 @@ class OwedEvent:
         """Makes the event of `kind` for a video, with a fresh id; `bulk` and `place` are those of `lane_of`."""
         subject = topology.subject(kind, video_id, topology.lane_of(message, bulk=bulk, place=place))
         return cls(str(ULID()), subject, message.SerializeToString())
+
+
+@dataclass(frozen=True, slots=True)
+class Queue:
+    """Events before a work.
+
+    Attributes:
+        work: What works on them.
+        pending: Events that no worker has taken yet.
+        in_flight: Events being worked on, or to be tried again.
+        oldest_seconds: Age of the oldest that is not done; None where there is none.
+    """
+
+    work: str
+    pending: int
+    in_flight: int
+    oldest_seconds: float | None
 
 
 class EventBus:
@@ -117,6 +137,31 @@ class EventBus:
             info = await self.js.consumer_info(row.stream, row.name)
             counts[row.name] = (info.num_pending or 0) + (info.num_ack_pending or 0)
         return counts
+
+    async def queues(self) -> Sequence[Queue]:
+        """Gives how long the queue before each work is, all its lanes together."""
+        now = dt.datetime.now(dt.UTC)
+        queues: dict[str, Queue] = {}
+        for row in topology.CONSUMERS:
+            info = await self.js.consumer_info(row.stream, row.name)
+            pending, in_flight = info.num_pending or 0, info.num_ack_pending or 0
+            oldest = await self._oldest(row, info) if pending or in_flight else None
+            work = topology.work_of(row.name)
+            before = queues.get(work, Queue(work, 0, 0, None))
+            ages = [(now - oldest).total_seconds()] if oldest else []
+            if before.oldest_seconds is not None:
+                ages.append(before.oldest_seconds)
+            queues[work] = Queue(work, before.pending + pending, before.in_flight + in_flight, max(ages, default=None))
+        return list(queues.values())
+
+    async def _oldest(self, row: topology.ConsumerRow, info: ConsumerInfo) -> dt.datetime | None:
+        """Says when the oldest event was stored that is not done."""
+        floor = info.ack_floor.stream_seq if info.ack_floor else 0
+        try:
+            message = await self.js.get_msg(row.stream, seq=floor + 1, subject=row.subject, next=True)
+        except NotFoundError:
+            return None
+        return message.time
 
     @contextlib.asynccontextmanager
     async def changes(self, video_id: str) -> AsyncIterator[asyncio.Event]:

@@ -108,6 +108,11 @@ class Consumer:
         """The work; the lanes of one are not told apart."""
         return self._row.name
 
+    @property
+    def busy(self) -> int:
+        """Events worked on just now."""
+        return len(self._working)
+
     async def run(self) -> None:
         """Fetches and handles until stopped."""
         while not self._stopping.is_set():

@@ -29,6 +29,8 @@ ADVISORIES: Final = "EARMARK_ADVISORIES"
 
 MESSAGES: Final[dict[str, type[Message]]] = {
     "video.uploaded": pb.VideoUploaded,
+    "video.stored": pb.VideoStored,
+    "video.unplayable": pb.VideoUnplayable,
     "video.described": pb.VideoDescribed,
     "video.ready": pb.VideoReady,
     "video.failed": pb.VideoFailed,
@@ -110,10 +112,15 @@ CONSUMERS: Final = (
         ConsumerRow(name=f"embedder-{lane}", stream=EVENTS, subject=f"earmark.v1.slice.transcribed-{lane}.>")
         for lane in (*GIVEN_LANES[1:], BULK_LANE)
     ),
+    ConsumerRow(name="illustrator", stream=EVENTS, subject="earmark.v1.video.stored.>"),
+    ConsumerRow(name="renderer", stream=EVENTS, subject="earmark.v1.video.unplayable.>"),
     ConsumerRow(name="cleaner", stream=EVENTS, subject="earmark.v1.video.deleted.>"),
     ConsumerRow(name="undertaker", stream=DEAD, subject="earmark.dead.>"),
     ConsumerRow(name="advisories", stream=ADVISORIES, subject="$JS.EVENT.ADVISORY.CONSUMER.MAX_DELIVERIES.>"),
 )
+
+ASIDE: Final = frozenset({"illustrator", "renderer"})
+"""Work on no video's way to being searchable: however long it takes, nothing waits for it."""
 
 
 def subject(kind: str, video_id: str, lane: int = 0) -> str:

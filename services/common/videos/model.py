@@ -91,6 +91,66 @@ class Source:
     sha256: str
 
 
+class Playable(enum.StrEnum):
+    """What a browser is given when it is to play a video.
+
+    original where it plays that; else preparing ──▶ rendition | failed.
+    """
+
+    ORIGINAL = "original"
+    PREPARING = "preparing"
+    RENDITION = "rendition"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Rendition:
+    """What was made of media that browsers do not play. `name` is part of its key, so that no two share a key."""
+
+    name: str
+    content_type: str
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Playback:
+    """Whether browsers can play a video, and where not, what is made for them and why."""
+
+    state: Playable
+    reason: str = ""
+    message: str = ""
+    rendition: Rendition | None = None
+
+    def to_document(self) -> dict[str, Any]:
+        """Gives the stored form."""
+        made = self.rendition
+        return {
+            "state": self.state,
+            "reason": self.reason,
+            "message": self.message,
+            "rendition": {"name": made.name, "content_type": made.content_type, "bytes": made.bytes} if made else None,
+        }
+
+    @classmethod
+    def from_document(cls, fields: dict[str, Any]) -> Self:
+        """Reads the stored form."""
+        made = fields.get("rendition")
+        return cls(Playable(fields["state"]), fields["reason"], fields["message"], Rendition(**made) if made else None)
+
+
+@dataclass(frozen=True, slots=True)
+class PictureSet:
+    """The pictures made of a video: none where `name`, which is part of their keys, is empty; `reason` says why."""
+
+    name: str = ""
+    count: int = 0
+    reason: str = ""
+
+    def to_document(self) -> dict[str, Any]:
+        """Gives the stored form."""
+        return {"name": self.name, "count": self.count, "reason": self.reason}
+
+
 @dataclass(frozen=True, slots=True)
 class VideoWarning:
     """Something worth knowing that did not stop the processing."""
@@ -169,6 +229,10 @@ class Video:
     """How often its transcript was edited."""
     began_at: datetime | None = None
     """When it was last taken up: by the slicer, by an import, an edit or a retry."""
+    playback: Playback | None = None
+    """Whether browsers can play it; None until somebody has looked."""
+    pictures: PictureSet | None = None
+    """Its pictures; None until somebody has tried to make some."""
 
     @property
     def progress(self) -> Progress:
@@ -225,6 +289,8 @@ class Video:
             speech=SpeechOptions.from_document(doc.get("speech")),
             transcript_revision=doc.get("transcript_revision", 0),
             began_at=doc.get("began_at"),
+            playback=Playback.from_document(doc["playback"]) if doc.get("playback") else None,
+            pictures=PictureSet(**doc["pictures"]) if doc.get("pictures") else None,
         )
 
 

@@ -28,6 +28,9 @@ from services.common.speech import SpeechOptions
 from services.common.videos.model import (
     NEXT_EVENT,
     ChunkRecord,
+    PictureSet,
+    Playable,
+    Playback,
     SliceState,
     Source,
     Video,
@@ -219,15 +222,20 @@ class VideoStore:
         tags: Collection[str] = (),
         speech: SpeechOptions | None = None,
     ) -> Video:
-        """Creates a video whose media is stored (`source`) or to be fetched (`url`); owes video.uploaded."""
+        """Creates a video whose media is stored (`source`) or to be fetched (`url`).
+
+        Owes video.uploaded, and video.stored where it is.
+        """
         now = _now()
-        owed = OwedEvent.of("video.uploaded", pb.VideoUploaded(video_id=video_id), video_id)
-        doc = _new_document(video_id, now, title=title, url=url, collection=collection, tags=tags, owed=[owed])
+        owed = [OwedEvent.of("video.uploaded", pb.VideoUploaded(video_id=video_id), video_id)]
+        if source:
+            owed.append(_stored(video_id))
+        doc = _new_document(video_id, now, title=title, url=url, collection=collection, tags=tags, owed=owed)
         doc["source"] = _source_document(source) if source else None
         if speech and (told := speech.to_document()):
             doc["speech"] = told
         await self._videos.insert_one(doc)
-        await self._publish(video_id, [owed])
+        await self._publish(video_id, owed)
         return Video.from_document(doc)
 
     async def create_imported(
@@ -266,7 +274,7 @@ class VideoStore:
         """
         now = _now()
         given = ((slice_id, SliceState.TRANSCRIBED) for slice_id, _, _ in slices)
-        owed = _onward(video_id, given, bulk=source is None)
+        owed = _onward(video_id, given, bulk=source is None) + ([_stored(video_id)] if source else [])
         doc = _new_document(video_id, now, title=title, url=url, collection=collection, tags=tags, owed=owed)
         doc |= {
             "status": VideoStatus.PROCESSING,
@@ -307,8 +315,9 @@ class VideoStore:
         return Video.from_document(doc) if doc else None
 
     async def set_source(self, video_id: str, source: Source) -> bool:
-        """Says what was fetched for a video created by URL. False when the video is gone."""
-        return await self._change(video_id, {}, {"$set": {"source": _source_document(source)}})
+        """Says what was fetched for a video created by URL; owes video.stored. False when the video is gone."""
+        change = {"$set": {"source": _source_document(source)}}
+        return await self._change(video_id, {}, change, [_stored(video_id)])
 
     async def add_slice(self, video_id: str, slice_id: str, *, start_time: float, end_time: float) -> bool:
         """Adds a slice whose audio is stored; owes slice.cut. False when it was added before, or the video is gone."""
@@ -543,6 +552,39 @@ class VideoStore:
             if await self._change(video_id, condition, {"$set": change, "$inc": {"transcript_revision": 1}}, owed):
                 return await self.get(video_id)
 
+    # ── being looked at and played ───────────────────────────────────────────────────────────────
+
+    async def set_playback(self, video_id: str, playback: Playback, *, only_from: Playable | None = None) -> bool:
+        """Says whether browsers can play a video; owes video.unplayable where a rendition is to be made.
+
+        False when the video is gone, or its playback is not in the state `only_from` (any where None).
+        """
+        condition = {"playback.state": only_from} if only_from else {}
+        owed = []
+        if playback.state is Playable.PREPARING:
+            owed.append(OwedEvent.of("video.unplayable", pb.VideoUnplayable(video_id=video_id), video_id))
+        return await self._change(video_id, condition, {"$set": {"playback": playback.to_document()}}, owed)
+
+    async def set_pictures(self, video_id: str, pictures: PictureSet) -> bool:
+        """Says which pictures there are of a video. False when the video is gone."""
+        return await self._change(video_id, {}, {"$set": {"pictures": pictures.to_document()}})
+
+    async def want_pictures(self, video_id: str, *, again_seconds: float = 3600) -> bool:
+        """Owes video.stored for a video of which nobody has made pictures yet.
+
+        False where that was asked for less than `again_seconds` ago, or makes no sense.
+        """
+        now = _now()
+        condition: Document = {
+            "source": {"$ne": None},
+            "pictures": None,
+            "$or": [
+                {"pictures_wanted_at": None},
+                {"pictures_wanted_at": {"$lt": now - dt.timedelta(seconds=again_seconds)}},
+            ],
+        }
+        return await self._change(video_id, condition, {"$set": {"pictures_wanted_at": now}}, [_stored(video_id)])
+
     # ── failing and trying again ─────────────────────────────────────────────────────────────────
 
     async def fail_slice(self, video_id: str, slice_id: str, *, stage: str, reason: str, message: str) -> bool:
@@ -576,6 +618,10 @@ class VideoStore:
         doc = await self._videos.find_one({"_id": video_id}, _WITHOUT_CHUNKS)
         if doc is None:
             raise VideoNotFound(video_id)
+        if doc["status"] != VideoStatus.FAILED:
+            raise FailedPrecondition(
+                f"only a failed video can be tried again; {video_id} is {doc['status']}", reason="NOT_FAILED"
+            )
         again: list[tuple[str, SliceState]] = []
         slices = doc["slices"]
         for entry in slices:
@@ -595,10 +641,7 @@ class VideoStore:
             {"$set": {"status": status, "error": None, "slices": slices, "began_at": _now()}},
             owed,
         ):
-            raise FailedPrecondition(
-                f"only a failed video can be tried again; {video_id} is {(await self.get(video_id)).status}",
-                reason="NOT_FAILED",
-            )
+            return await self.retry(video_id)  # it has changed meanwhile, maybe in something else
         await self.settle(video_id)
         return await self.get(video_id)
 
@@ -701,6 +744,10 @@ class VideoStore:
         ids = [event.event_id for event in owed]
         await self._videos.update_one({"_id": video_id}, {"$pull": {"outbox": {"event_id": {"$in": ids}}}})
         return True
+
+
+def _stored(video_id: str) -> OwedEvent:
+    return OwedEvent.of("video.stored", pb.VideoStored(video_id=video_id), video_id)
 
 
 def _within(collections: Collection[str] | None) -> Document:

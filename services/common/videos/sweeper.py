@@ -12,6 +12,7 @@ from nats.errors import Error as NatsError
 from prometheus_client import Counter
 from pymongo.errors import PyMongoError
 
+from services.common.events import topology
 from services.common.events.bus import EventBus
 from services.common.videos.store import VideoStore
 
@@ -57,8 +58,13 @@ class Sweeper:
             log.info("events_republished", count=count)
         stalled = await self._store.stalled(older_than_seconds=self._stalled)
         # A backlog is not a stall: while anything waits in the queues, the video may just be waiting its turn.
-        if len(stalled) > 0 and not any((await self._bus.backlog()).values()):
+        if len(stalled) > 0 and not await self._waiting():
             for video in stalled:
                 await self._store.nudge(video)
                 NUDGED.inc()
                 log.warning("video_nudged", video_id=video.video_id, status=video.status)
+
+    async def _waiting(self) -> bool:
+        """Says whether anything waits that moves videos on."""
+        backlog = await self._bus.backlog()
+        return any(count for name, count in backlog.items() if name not in topology.ASIDE)

@@ -12,10 +12,11 @@ import av
 import numpy as np
 import pytest
 
+from services.transcriber.child_process import DecoderFailed
 from services.transcriber.media import MediaReader
 from services.transcriber.pcm import SAMPLE_RATE, read_flac, to_s16, write_flac
 from services.transcriber.problems import MediaProblem, Reason
-from services.transcriber.slicer import AudioSlice, DecoderFailed, Slicer, Slicing, SlicingLimits
+from services.transcriber.slicer import AudioSlice, Slicer, Slicing, SlicingLimits
 from tests.support import eventually
 from tests.support.media import MediaMaker, Tone, silence
 
