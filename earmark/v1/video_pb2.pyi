@@ -28,6 +28,14 @@ class SliceState(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     SLICE_STATE_EMBEDDED: _ClassVar[SliceState]
     SLICE_STATE_INDEXED: _ClassVar[SliceState]
     SLICE_STATE_FAILED: _ClassVar[SliceState]
+
+class Playable(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    PLAYABLE_UNSPECIFIED: _ClassVar[Playable]
+    PLAYABLE_ORIGINAL: _ClassVar[Playable]
+    PLAYABLE_PREPARING: _ClassVar[Playable]
+    PLAYABLE_RENDITION: _ClassVar[Playable]
+    PLAYABLE_FAILED: _ClassVar[Playable]
 VIDEO_STATE_UNSPECIFIED: VideoState
 VIDEO_STATE_UPLOADED: VideoState
 VIDEO_STATE_PROCESSING: VideoState
@@ -40,6 +48,11 @@ SLICE_STATE_TRANSCRIBED: SliceState
 SLICE_STATE_EMBEDDED: SliceState
 SLICE_STATE_INDEXED: SliceState
 SLICE_STATE_FAILED: SliceState
+PLAYABLE_UNSPECIFIED: Playable
+PLAYABLE_ORIGINAL: Playable
+PLAYABLE_PREPARING: Playable
+PLAYABLE_RENDITION: Playable
+PLAYABLE_FAILED: Playable
 
 class MediaSource(_message.Message):
     __slots__ = ("filename", "content_type", "size_bytes", "sha256")
@@ -118,7 +131,7 @@ class VideoError(_message.Message):
     def __init__(self, stage: _Optional[str] = ..., reason: _Optional[str] = ..., message: _Optional[str] = ..., at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., slice_id: _Optional[str] = ...) -> None: ...
 
 class Video(_message.Message):
-    __slots__ = ("video_id", "title", "url", "state", "duration", "source", "progress", "metadata", "error", "warnings", "revision", "collection", "tags", "index_token", "transcript_revision")
+    __slots__ = ("video_id", "title", "url", "state", "duration", "source", "progress", "metadata", "error", "warnings", "revision", "collection", "tags", "index_token", "transcript_revision", "playable", "playable_message")
     VIDEO_ID_FIELD_NUMBER: _ClassVar[int]
     TITLE_FIELD_NUMBER: _ClassVar[int]
     URL_FIELD_NUMBER: _ClassVar[int]
@@ -134,6 +147,8 @@ class Video(_message.Message):
     TAGS_FIELD_NUMBER: _ClassVar[int]
     INDEX_TOKEN_FIELD_NUMBER: _ClassVar[int]
     TRANSCRIPT_REVISION_FIELD_NUMBER: _ClassVar[int]
+    PLAYABLE_FIELD_NUMBER: _ClassVar[int]
+    PLAYABLE_MESSAGE_FIELD_NUMBER: _ClassVar[int]
     video_id: str
     title: str
     url: str
@@ -149,7 +164,9 @@ class Video(_message.Message):
     tags: _containers.RepeatedScalarFieldContainer[str]
     index_token: str
     transcript_revision: int
-    def __init__(self, video_id: _Optional[str] = ..., title: _Optional[str] = ..., url: _Optional[str] = ..., state: _Optional[_Union[VideoState, str]] = ..., duration: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., source: _Optional[_Union[MediaSource, _Mapping]] = ..., progress: _Optional[_Union[VideoProgress, _Mapping]] = ..., metadata: _Optional[_Union[VideoMetadata, _Mapping]] = ..., error: _Optional[_Union[VideoError, _Mapping]] = ..., warnings: _Optional[_Iterable[_Union[VideoWarning, _Mapping]]] = ..., revision: _Optional[int] = ..., collection: _Optional[str] = ..., tags: _Optional[_Iterable[str]] = ..., index_token: _Optional[str] = ..., transcript_revision: _Optional[int] = ...) -> None: ...
+    playable: Playable
+    playable_message: str
+    def __init__(self, video_id: _Optional[str] = ..., title: _Optional[str] = ..., url: _Optional[str] = ..., state: _Optional[_Union[VideoState, str]] = ..., duration: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., source: _Optional[_Union[MediaSource, _Mapping]] = ..., progress: _Optional[_Union[VideoProgress, _Mapping]] = ..., metadata: _Optional[_Union[VideoMetadata, _Mapping]] = ..., error: _Optional[_Union[VideoError, _Mapping]] = ..., warnings: _Optional[_Iterable[_Union[VideoWarning, _Mapping]]] = ..., revision: _Optional[int] = ..., collection: _Optional[str] = ..., tags: _Optional[_Iterable[str]] = ..., index_token: _Optional[str] = ..., transcript_revision: _Optional[int] = ..., playable: _Optional[_Union[Playable, str]] = ..., playable_message: _Optional[str] = ...) -> None: ...
 
 class VideoWarning(_message.Message):
     __slots__ = ("reason", "message")

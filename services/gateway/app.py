@@ -17,6 +17,7 @@ from services.common.errors import FailedPrecondition
 from services.common.events.advisories import advisories
 from services.common.events.bus import EventBus
 from services.common.events.consumer import Consumer
+from services.common.events.roll_call import call_roll
 from services.common.health import Health
 from services.common.objects import ObjectStore
 from services.common.registry import IndexerRegistry
@@ -40,7 +41,9 @@ from services.gateway.http.health import Check, State
 from services.gateway.http.server import HttpServer
 from services.gateway.imports import Imports
 from services.gateway.library import Library
+from services.gateway.operations.overview import Operations
 from services.gateway.peers import GrpcPeers
+from services.gateway.pictures import Pictures
 from services.gateway.rebalance import Rebalancer
 from services.gateway.routing import Routes, keep_up
 from services.gateway.rpc_access import RpcAccess
@@ -97,6 +100,16 @@ async def build(settings: Settings, stack: AsyncExitStack) -> Service:
     for refresh in refreshes:
         await refresh()
 
+    peers = GrpcPeers(registry)
+    stack.push_async_callback(peers.close)
+    operations = Operations(
+        peers=peers,
+        queues=bus.queues,
+        roll=lambda seconds: call_roll(bus, seconds=seconds),
+        videos=videos,
+        caches=dict,
+        keep_queries=settings.query_statistics,
+    )
     searcher = Searcher(
         embedder=embedder,
         fanout=Fanout(directory=directory, routes=routes),
@@ -106,6 +119,7 @@ async def build(settings: Settings, stack: AsyncExitStack) -> Service:
         depth=settings.search_depth,
         more_per_video=settings.search_more_per_video,
         concurrency=settings.search_concurrency,
+        searched=operations.searched,
     )
     library = Library(videos=visible, objects=objects)
     stack.callback(library.close)
@@ -161,8 +175,6 @@ async def build(settings: Settings, stack: AsyncExitStack) -> Service:
         stalled_seconds=settings.stalled_after_seconds,
     )
 
-    peers = GrpcPeers(registry)
-    stack.push_async_callback(peers.close)
     rebalancer = Rebalancer(
         tables=tables,
         goals=goals,
@@ -178,6 +190,7 @@ async def build(settings: Settings, stack: AsyncExitStack) -> Service:
 
     app = api.create(
         library=library,
+        pictures=Pictures(library=library, videos=visible, objects=objects),
         uploads=uploads,
         imports=imports,
         edits=edits,
@@ -190,6 +203,7 @@ async def build(settings: Settings, stack: AsyncExitStack) -> Service:
         cors_origins=settings.cors_origins,
         max_body_bytes=settings.max_body_bytes,
         shards=Shards(tables=tables, goals=goals, peers=peers, stream=bus, driver=rebalancer),
+        operations=operations,
         query_max_chars=settings.search_query_max_chars,
         checks=_checks(database, bus, embedder, directory, routes),
         stopping=stopping,
@@ -239,6 +253,7 @@ async def build(settings: Settings, stack: AsyncExitStack) -> Service:
         interceptors=[RpcAccess(gate)],
         on_stop=[http.stop],
         on_serving=on_serving,
+        bus=bus,
     )
 
 

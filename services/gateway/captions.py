@@ -81,7 +81,7 @@ def to_vtt(transcripts: Sequence[SliceTranscript], *, language: str | None = Non
     """
     head = (f"WEBVTT {OWN_WORD_TIMES}\n" if words else "WEBVTT\n") + (f"Language: {language}\n" if language else "")
     cues = (
-        f"\n{_clock(cue.start, '.')} --> {_clock(cue.end, '.')}\n"
+        f"\n{timestamp(cue.start, '.')} --> {timestamp(cue.end, '.')}\n"
         + _voice(cue)
         + "".join(f"{line}\n" for line in (_timed_lines(cue) if words else map(_escape_vtt, cue.lines)))
         for cue in cues_of(_segments(transcripts))
@@ -92,7 +92,7 @@ def to_vtt(transcripts: Sequence[SliceTranscript], *, language: str | None = Non
 def to_srt(transcripts: Sequence[SliceTranscript]) -> str:
     """Gives SubRip. It has no escapes: an arrow in a text is changed, since players would take it for a time line."""
     cues = (
-        f"{number}\n{_clock(cue.start, ',')} --> {_clock(cue.end, ',')}\n"
+        f"{number}\n{timestamp(cue.start, ',')} --> {timestamp(cue.end, ',')}\n"
         + "".join(f"{line.replace('-->', '→')}\n" for line in cue.lines)
         for number, cue in enumerate(cues_of(_segments(transcripts)), start=1)
     )
@@ -136,7 +136,7 @@ def _timed_lines(cue: Cue) -> Iterator[str]:
                 break  # a word that goes on in the next line: what is left of this one has no time of its own
             clock = min(max(words[at].start, clock), cue.end)
             # Times within a cue have to be between its start and its end, and may not run backwards.
-            stamp = "" if first or not cue.start < clock < cue.end else f"<{_clock(clock, '.')}>"
+            stamp = "" if first or not cue.start < clock < cue.end else f"<{timestamp(clock, '.')}>"
             parts.append(f"{stamp}<c>{_escape_vtt(text)}</c>")
             rest, first = rest[len(text) :], False
             if rest.startswith(" "):
@@ -146,7 +146,8 @@ def _timed_lines(cue: Cue) -> Iterator[str]:
         yield "".join(parts) + _escape_vtt(rest)
 
 
-def _clock(seconds: float, point: str) -> str:
+def timestamp(seconds: float, point: str = ".") -> str:
+    """Gives a time as captions write it, `01:02:03.004`; `point` stands before the milliseconds."""
     milliseconds = max(0, round(seconds * 1000))
     minutes, milliseconds = divmod(milliseconds, 60_000)
     hours, minutes = divmod(minutes, 60)

@@ -75,6 +75,7 @@ class Replica:
         applied_sequence: Stream sequence it has applied.
         slots: Slots it holds, bit n for slot n; 0 while that is not known.
         model_revision: Model of its vectors; empty while there are none or that is not known.
+        number: Its number among the replicas of the shard; None while that is not known.
         slot_table_version: Version of the slot table it goes by.
         outstanding: Searches under way.
     """
@@ -87,6 +88,7 @@ class Replica:
         "client",
         "lag",
         "model_revision",
+        "number",
         "outstanding",
         "ready",
         "shard",
@@ -102,6 +104,7 @@ class Replica:
         self.applied_sequence = 0
         self.slots = 0
         self.model_revision = ""
+        self.number: int | None = None
         self.slot_table_version = 0
         self.outstanding = 0
         self._failures = 0
@@ -122,6 +125,7 @@ class Replica:
             self.ready = False
             return
         self.ready = state.ready
+        self.number = state.replica
         self.lag = state.lag
         self.applied_sequence = state.applied_sequence
         self.slots = int.from_bytes(state.slots, "little")
@@ -132,6 +136,7 @@ class Replica:
         """Notes an answer, with how far the replica was."""
         self._failures = 0
         self._ejected_until = 0.0
+        self.number = response.replica
         self.lag = response.lag
         self.applied_sequence = max(self.applied_sequence, response.applied_sequence)
 
@@ -158,6 +163,10 @@ class ShardDirectory(Protocol):
         """Gives the replica to ask next, or None when none can be expected to answer."""
         ...
 
+    def known(self, shard: int, number: int) -> Replica | None:
+        """Gives a replica by its number, if it may be asked now."""
+        ...
+
 
 class _Rows:
     """Replicas by shard, and the choice among them.
@@ -180,6 +189,14 @@ class _Rows:
     def all_replicas(self) -> list[Replica]:
         """Gives every replica of every shard."""
         return [replica for row in self._rows.values() for replica in row]
+
+    def known(self, shard: int, number: int) -> Replica | None:
+        """Gives a replica by its number, if it may be asked now: it is ready and, unless it is alone, not behind."""
+        row = self._rows.get(shard, ())
+        for replica in row:
+            if replica.number == number and replica.ready is not False and not replica.ejected:
+                return replica if len(row) == 1 or replica.lag <= self._max_lag else None
+        return None
 
     def pick(self, shard: int, *, without: Collection[Replica] = (), needs: Needs = _NOTHING) -> Replica | None:
         """Gives the replica to ask next, or None when none can be expected to answer."""

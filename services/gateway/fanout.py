@@ -46,6 +46,15 @@ REPEATED = Counter("earmark_gateway_searches_repeated_total", "Searches begun ag
 
 
 @dataclass(frozen=True, slots=True)
+class MadeOf:
+    """A replica that an answer is made of, and what stands for what it held then."""
+
+    shard: int
+    replica: int
+    version: str
+
+
+@dataclass(frozen=True, slots=True)
 class Missing:
     """A shard that did not answer."""
 
@@ -172,6 +181,64 @@ class Fanout:
         for missing in answers.missing:
             MISSING.labels(missing.reason).inc()
         return answers
+
+    async def unchanged(
+        self, made_of: Sequence[MadeOf], *, table_version: int, text: str, deadline: float, fresh: Freshness = ANY
+    ) -> list[pb.SearchShardResponse] | None:
+        """Asks the replicas of an answer whether they still hold what they held for it.
+
+        Args:
+            made_of: The replicas, one of each shard, and what they held.
+            table_version: Version of the slot table that the answer went by.
+            text: What was looked for.
+            deadline: `time.monotonic()` after which there is no answer.
+            fresh: Events the answer must have in.
+
+        Returns:
+            What each says; None when the slots have moved, or one has changed, is another, or does not answer.
+        """
+        route = self._routes.current
+        if route is None or route.version != table_version or len(route.shards) != len(made_of):
+            return None
+        least = fresh.min_sequences(route)
+        asked = {one.shard: one for one in route.shards}
+        replicas = [
+            replica
+            for one in made_of
+            if one.shard in asked and (replica := self._directory.known(one.shard, one.replica)) is not None
+        ]
+        if len(replicas) != len(made_of):
+            return None
+        found = await asyncio.gather(
+            *(
+                self._unchanged(
+                    replica,
+                    pb.SearchShardRequest(
+                        text=text,
+                        k=1,
+                        slots=asked[one.shard].slots,
+                        min_sequence=least[one.shard],
+                        unless_changed_since=one.version,
+                    ),
+                    deadline,
+                )
+                for replica, one in zip(replicas, made_of, strict=True)
+            )
+        )
+        told = [response for response in found if response is not None]
+        return told if len(told) == len(made_of) else None
+
+    async def _unchanged(
+        self, replica: Replica, request: pb.SearchShardRequest, deadline: float
+    ) -> pb.SearchShardResponse | None:
+        try:
+            response = await replica.client.search(request, timeout=max(deadline - time.monotonic(), 0.001))
+        except EarmarkError as error:
+            if error.code in _REPLICA_FAULTS:
+                replica.failed()
+            return None
+        replica.answered(response)
+        return response if response.unchanged else None
 
     async def _by(
         self, route: Route, request: pb.SearchShardRequest, depth: int, deadline: float, fresh: Freshness

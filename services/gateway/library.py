@@ -8,16 +8,18 @@ from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import PurePath
 from typing import Any, Protocol, TypeVar
 
 import orjson
+from ulid import ULID
 
 from services.common.errors import InvalidArgument, NotFound, ObjectNotFound, VideoNotFound
 from services.common.executor import BoundedExecutor
 from services.common.ids import is_video_id
-from services.common.objects import media_key, transcript_key
+from services.common.objects import media_key, rendition_key, transcript_key
 from services.common.transcript import SliceTranscript
-from services.common.videos.model import Slice, SliceState, Video, VideoStatus
+from services.common.videos.model import Playable, Rendition, Slice, SliceState, Video, VideoStatus
 from services.gateway import captions
 from services.gateway.attributes import checked_collection, checked_tags, checked_title
 from services.gateway.captions import CaptionFormat
@@ -56,6 +58,10 @@ class Videos(Protocol):
 
     async def mark_deleting(self, video_id: str) -> Video:
         """Marks a video for removal. Raises VideoNotFound."""
+        ...
+
+    async def want_pictures(self, video_id: str) -> bool:
+        """Has pictures made of a video, and what browsers make of it found out, where nobody has yet."""
         ...
 
 
@@ -107,11 +113,27 @@ class Spoken:
 
 @dataclass(frozen=True, slots=True)
 class Media:
-    """Stored media, as it can be served."""
+    """Stored media, as it can be served.
+
+    Attributes:
+        video: The video it is of.
+        key: Where it is.
+        size: Bytes.
+        content_type: Its type: the uploader's word, or that of the rendition.
+        filename: What to call it when it is saved.
+        etag: Tells it from other bytes; empty where that is not known.
+        modified: When it was made.
+        final: Whether the same will be given for good.
+    """
 
     video: Video
+    key: str
     size: int
-    """Bytes."""
+    content_type: str
+    filename: str
+    etag: str
+    modified: dt.datetime
+    final: bool
 
 
 class Library:
@@ -237,7 +259,7 @@ class Library:
         looks = 0
         while True:
             looks += 1
-            video = await self._present(video_id)
+            video = await self.present(video_id)
             spoken = [part for part in video.slices if part.state in _SPOKEN or part.edit or video.status in _OVER]
             stored = await self._stored(video, spoken, original)
             # An edit takes the one before it away; whoever was about to read that looks again.
@@ -265,22 +287,31 @@ class Library:
 
         return await asyncio.gather(*(fetch(part) for part in parts))
 
-    async def media(self, video_id: str) -> Media:
-        """Says what media is stored for a video.
+    async def media(self, video_id: str, *, original: bool = False) -> Media:
+        """Says what there is to be played of a video: its media, or the rendition of it.
+
+        Args:
+            video_id: The video.
+            original: Whether its media is wanted, whatever browsers make of it.
 
         Raises:
             VideoNotFound: There is no such video.
             NotFound: Its media is not stored: it is still to be fetched from its URL, or there never will be any.
         """
-        video = await self._present(video_id)
+        video = await self.present(video_id)
         if not video.has_media:
             raise NotFound(
                 f"{video.video_id} was made of a transcript and has no media; its transcript is all there is",
                 reason="NO_MEDIA",
                 metadata={"video_id": video.video_id},
             )
+        if video.source is not None and video.playback is None:
+            await self._videos.want_pictures(video.video_id)  # and to be looked at: it is older than that is done
         try:
-            return Media(video, await self._objects.size(media_key(video.video_id)))
+            made = video.playback.rendition if video.playback and not original else None
+            if made is not None:
+                return await self._rendition(video, made)
+            return await self._original(video, final=original or _is_original(video))
         except ObjectNotFound:
             raise NotFound(
                 f"the media of {video.video_id} is not stored (yet); look at its status",
@@ -288,16 +319,47 @@ class Library:
                 metadata={"video_id": video.video_id},
             ) from None
 
-    def media_bytes(self, video_id: str, start: int, end: int) -> AsyncIterator[bytes]:
-        """Gives the bytes `start` to `end` (exclusive) of a video's media, in blocks."""
-        return self._objects.stream(media_key(video_id), start, end)
+    def media_bytes(self, media: Media, start: int, end: int) -> AsyncIterator[bytes]:
+        """Gives the bytes `start` to `end` (exclusive) of media, in blocks."""
+        return self._objects.stream(media.key, start, end)
 
-    async def _present(self, video_id: str) -> Video:
+    async def _original(self, video: Video, *, final: bool) -> Media:
+        key, source = media_key(video.video_id), video.source
+        return Media(
+            video,
+            key,
+            size=await self._objects.size(key),
+            content_type=source.content_type if source else "",
+            filename=(source.filename if source else "") or video.video_id,
+            etag=source.sha256 if source else "",
+            modified=video.metadata.uploaded_at,
+            final=final,
+        )
+
+    async def _rendition(self, video: Video, made: Rendition) -> Media:
+        key = rendition_key(video.video_id, made.name)
+        stem = PurePath((video.source.filename if video.source else "") or video.video_id).stem
+        return Media(
+            video,
+            key,
+            size=await self._objects.size(key),
+            content_type=made.content_type,
+            filename=f"{stem}.{'webm' if made.content_type.endswith('webm') else 'mp4'}",
+            etag=f"{video.video_id}-{made.name}",
+            modified=ULID.from_str(made.name.upper()).datetime,
+            final=True,
+        )
+
+    async def present(self, video_id: str) -> Video:
         """Gives a video that is not being deleted."""
         video = await self.get(video_id)
         if video.status is VideoStatus.DELETING:
             raise VideoNotFound(video_id)
         return video
+
+
+def _is_original(video: Video) -> bool:
+    return video.playback is not None and video.playback.state in {Playable.ORIGINAL, Playable.FAILED}
 
 
 def _checked(video_id: str) -> str:

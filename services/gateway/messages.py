@@ -12,7 +12,7 @@ from earmark.v1 import transcript_pb2 as transcript_pb
 from earmark.v1 import video_pb2 as video_pb
 from earmark.v1 import video_service_pb2 as video_service_pb
 from services.common.transcript import Segment
-from services.common.videos.model import SliceState, Video, VideoStatus
+from services.common.videos.model import Playable, SliceState, Video, VideoStatus
 from services.gateway import captions
 from services.gateway.captions import CaptionFormat
 from services.gateway.library import Spoken
@@ -33,6 +33,12 @@ SLICE_STATES = {
     SliceState.EMBEDDED: video_pb.SLICE_STATE_EMBEDDED,
     SliceState.INDEXED: video_pb.SLICE_STATE_INDEXED,
     SliceState.FAILED: video_pb.SLICE_STATE_FAILED,
+}
+PLAYABLE = {
+    Playable.ORIGINAL: video_pb.PLAYABLE_ORIGINAL,
+    Playable.PREPARING: video_pb.PLAYABLE_PREPARING,
+    Playable.RENDITION: video_pb.PLAYABLE_RENDITION,
+    Playable.FAILED: video_pb.PLAYABLE_FAILED,
 }
 MODES = {
     search_pb.SEARCH_MODE_UNSPECIFIED: "",
@@ -90,6 +96,8 @@ def video(shown: Video, *, slices: bool = True) -> video_pb.Video:
         tags=shown.tags,
         index_token=index_token(shown) or "",
         transcript_revision=shown.transcript_revision,
+        playable=PLAYABLE[shown.playback.state] if shown.playback else video_pb.PLAYABLE_UNSPECIFIED,
+        playable_message=shown.playback.message if shown.playback else "",
     )
     if slices:
         message.progress.slices.extend(

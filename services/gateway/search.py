@@ -6,7 +6,7 @@ import enum
 import math
 import time
 import unicodedata
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
@@ -32,7 +32,7 @@ MAX_DEPTH = 10_000
 """Chunks of a leg that an answer is made of at most; paging ends there."""
 _CHUNKS_A_VIDEO = 4
 # The second is what the indexer calls it when chunks of another model come in.
-_MISMATCH = "MODEL_MISMATCH"
+MISMATCH = "MODEL_MISMATCH"
 SECONDS = Histogram(
     "earmark_gateway_search_seconds", "Time of a search, by where it went.", ["stage"], buckets=LATENCY_SECONDS
 )
@@ -155,12 +155,13 @@ class Hit:
 
 
 class ReplicaCoverage(NamedTuple):
-    """How far a replica that answered had followed the events."""
+    """How far a replica that answered had followed the events; `version` stands for what it held."""
 
     shard: int
     replica: int
     applied_sequence: int
     lag: int
+    version: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,6 +177,8 @@ class Coverage:
     replicas: list[ReplicaCoverage]
     tokens_reached: bool
     """Whether everything that the query's tokens stand for is in."""
+    table_version: int = 0
+    """Version of the slot table that it goes by."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,6 +189,8 @@ class Timing:
     embed: float
     shards: float
     fuse: float
+    cached: bool = False
+    """Whether the shards were only asked if the answer of before still holds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,6 +217,7 @@ class Searcher:
         depth: Chunks of each leg, over all shards, that a first page of usual size is made of.
         more_per_video: Further moments shown of each video.
         concurrency: Searches under way at once; one more is refused.
+        searched: Is told of each search that was answered.
     """
 
     def __init__(
@@ -225,6 +231,7 @@ class Searcher:
         depth: int,
         more_per_video: int,
         concurrency: int,
+        searched: Callable[[SearchQuery, SearchAnswer], None] = lambda _query, _answer: None,
     ) -> None:
         self._embedder = embedder
         self._fanout = fanout
@@ -235,6 +242,7 @@ class Searcher:
         self._more = more_per_video
         self._concurrency = concurrency
         self._running = 0
+        self._searched = searched
 
     async def search(self, query: SearchQuery, *, timeout: float | None = None) -> SearchAnswer:
         """Searches.
@@ -252,9 +260,11 @@ class Searcher:
             raise Overloaded(f"{self._running} searches are under way; try again shortly", retry_after_seconds=0.2)
         self._running += 1
         try:
-            return await self._search(
+            answer = await self._search(
                 query, self._deadline_seconds if timeout is None else min(timeout, self._deadline_seconds)
             )
+            self._searched(query, answer)
+            return answer
         finally:
             self._running -= 1
 
@@ -270,7 +280,7 @@ class Searcher:
             text="" if query.mode is SearchMode.SEMANTIC else query.text,
             filter=query.filters.message(),
         )
-        fresh = Freshness(_sequences(query.tokens), query.cursor.applied)
+        fresh = Freshness(sequences(query.tokens), query.cursor.applied)
         levels = _Levels(self._depth, shards=self._fanout.shards)
         level = max(min(query.cursor.level, levels.last), levels.for_limit(query.limit))
         in_shards = 0.0
@@ -334,7 +344,7 @@ class Searcher:
             others = {
                 missing.shard: missing.cause.metadata.get("index_model") or self._fanout.model_of(missing.shard)
                 for missing in answers.missing
-                if missing.cause is not None and missing.cause.reason == _MISMATCH
+                if missing.cause is not None and missing.cause.reason == MISMATCH
             } | {
                 shard: response.model_revision
                 for shard, response in zip(answers.shards, answers.responses, strict=True)
@@ -392,7 +402,7 @@ class _Levels:
         return min(max(math.ceil(math.log2(_CHUNKS_A_VIDEO * limit / self._depth)), 0), self.last)
 
 
-def _sequences(tokens: Sequence[IndexToken]) -> dict[int, int]:
+def sequences(tokens: Sequence[IndexToken]) -> dict[int, int]:
     """Gives the sequence to reach for each slot."""
     least: dict[int, int] = {}
     for token in tokens:
@@ -414,7 +424,7 @@ def _coverage(query: SearchQuery, answers: ShardAnswers, fresh: Freshness, vecto
         embedding_model=vector.model_revision if vector else "",
         missing=answers.missing,
         replicas=[
-            ReplicaCoverage(shard, response.replica, response.applied_sequence, response.lag)
+            ReplicaCoverage(shard, response.replica, response.applied_sequence, response.lag, response.version)
             for shard, response in by_shard.items()
         ],
         # A replica also waits for what the page before had in, which is no concern of the tokens.
@@ -423,6 +433,7 @@ def _coverage(query: SearchQuery, answers: ShardAnswers, fresh: Freshness, vecto
             and (response.min_sequence_reached or response.applied_sequence >= sequence)
             for shard, sequence in fresh.of_slots(answers.route).items()
         ),
+        table_version=answers.route.version,
     )
 
 
@@ -435,7 +446,7 @@ def _mismatch(asked: str, others: Mapping[int, str]) -> FailedPrecondition:
         f"the query was embedded with {asked}, but {which} vectors of {index}, which cannot be compared: start the "
         f"embedder with the model of the index, or embed the videos again with {asked} and rebuild the index; "
         "mode=keyword works meanwhile",
-        reason=_MISMATCH,
+        reason=MISMATCH,
         metadata={"query_model": asked, "index_model": index, "shards": shards},
     )
 

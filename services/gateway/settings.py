@@ -56,6 +56,8 @@ class Settings(CommonSettings):
     """Time between two looks at how each replica of a shard is."""
     search_deadline_seconds: float = Field(default=3.0, gt=0, le=60)
     """Time a search may take; a shard that has not answered by then is reported missing."""
+    query_statistics: bool = True
+    """Whether each gateway counts, in memory, what people ask and what finds nothing, for administrators to see."""
     search_query_max_chars: int = Field(default=1000, ge=1, le=8000)
     """Length limit of a query, in characters."""
     search_semantic_floor: float = Field(default=0.22, ge=-1, le=1)

@@ -39,6 +39,8 @@ def video(shown: Video, seconds_left: float | None = None) -> Json:
         "progress": _progress(shown.progress, seconds_left),
         "error": _failure(shown.error),
         "warnings": _warnings(shown),
+        "playable": shown.playback.state.value if shown.playback else None,
+        "playable_message": (shown.playback.message or None) if shown.playback else None,
         "revision": shown.revision,
         "transcript_revision": shown.transcript_revision,
         "collection": shown.collection or None,
@@ -57,6 +59,8 @@ def status(shown: Video, seconds_left: float | None = None) -> Json:
         "slices": [_slice(part) for part in shown.slices],
         "error": _failure(shown.error),
         "warnings": _warnings(shown),
+        "playable": shown.playback.state.value if shown.playback else None,
+        "playable_message": (shown.playback.message or None) if shown.playback else None,
         "duration": shown.duration,
         "revision": shown.revision,
         "collection": shown.collection or None,
@@ -82,8 +86,19 @@ def links(shown: Video) -> Json:
         "events": link(f"{path}/events"),
         "transcript": link(f"{path}/transcript"),
         "media": link(f"{path}/media") if shown.has_media else None,
+        "thumbnail": link(f"{path}/thumbnail") if _may_have_pictures(shown) else None,
+        "sprites": link(f"{path}/sprites.vtt") if _may_have_pictures(shown) else None,
         "page": f"/v/{shown.video_id}",
     }
+
+
+def _may_have_pictures(shown: Video) -> bool:
+    return bool(shown.pictures.name) if shown.pictures else shown.has_media
+
+
+def with_parameters(path: str, parameters: str) -> str:
+    """Gives a path, signed or not, with more parameters."""
+    return f"{path}{'&' if '?' in path else '?'}{parameters}"
 
 
 def segment(name: str, shown: Segment) -> Json:
@@ -106,7 +121,15 @@ def search(answer: SearchAnswer) -> Json:
             "legs": coverage.legs,
             "embedding_model": coverage.embedding_model or None,
             "missing": [{"shard": missing.shard, "reason": missing.reason} for missing in coverage.missing],
-            "replicas": [replica._asdict() for replica in coverage.replicas],
+            "replicas": [
+                {
+                    "shard": replica.shard,
+                    "replica": replica.replica,
+                    "applied_sequence": replica.applied_sequence,
+                    "lag": replica.lag,
+                }
+                for replica in coverage.replicas
+            ],
             "tokens_reached": coverage.tokens_reached,
         },
         "timing": {
@@ -114,6 +137,7 @@ def search(answer: SearchAnswer) -> Json:
             "embed_ms": _ms(timing.embed),
             "shards_ms": _ms(timing.shards),
             "fuse_ms": _ms(timing.fuse),
+            "cached": timing.cached,
         },
     }
 
@@ -136,6 +160,7 @@ def _hit(hit: Hit) -> Json:
         "links": {
             "video": path,
             "media": link(f"{path}/media") + f"#t={hit.match_time:.1f}",
+            "thumbnail": with_parameters(link(f"{path}/thumbnail"), f"t={hit.match_time:.1f}"),
             "page": f"/v/{hit.video_id}?t={int(hit.match_time)}",
         },
     }

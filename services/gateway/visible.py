@@ -148,6 +148,11 @@ class VisibleVideos:
         await self.get(video_id)
         return await self._store.mark_deleting(video_id)
 
+    async def want_pictures(self, video_id: str) -> bool:
+        """Has pictures made of a video that has none yet; False where that is not to be done (again)."""
+        await self.get(video_id)
+        return await self._store.want_pictures(video_id)
+
     async def edit_transcript(
         self,
         video_id: str,

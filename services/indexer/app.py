@@ -100,6 +100,7 @@ async def build(settings: Settings, stack: AsyncExitStack) -> Service:
         await replica.close()
 
     return Service(
+        bus=bus,
         servicers=[
             (
                 pb_grpc.add_ShardServiceServicer_to_server,

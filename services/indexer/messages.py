@@ -63,9 +63,30 @@ def to_change(request: pb.UpsertChunksRequest) -> PutChunks:
     )
 
 
-def search_response(found: Found, replica: Replica, *, min_sequence: int, ids_only: bool) -> pb.SearchShardResponse:
-    """Gives the answer to a search."""
+def check_response(
+    replica: Replica, request: pb.SearchShardRequest, query: Query, *, version: str
+) -> pb.SearchShardResponse:
+    """Says whether what was held for an answer is held still. Raises what a search would but for a wrong vector."""
+    replica.check(query)
+    applied = replica.shard.applied_sequence
+    return pb.SearchShardResponse(
+        applied_sequence=applied,
+        shard=replica.place.shard,
+        replica=replica.place.replica,
+        lag=replica.lag,
+        model_revision=replica.shard.model_revision,
+        min_sequence_reached=applied >= request.min_sequence,
+        version=version,
+        unchanged=version == request.unless_changed_since,
+    )
+
+
+def search_response(
+    found: Found, replica: Replica, *, min_sequence: int, ids_only: bool, version: str
+) -> pb.SearchShardResponse:
+    """Gives the answer to a search. `version` is what the replica said of itself before it."""
     response = pb.SearchShardResponse(
+        version=version,
         legs=found.legs,
         applied_sequence=found.applied_sequence,
         shard=replica.place.shard,

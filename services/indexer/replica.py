@@ -206,6 +206,16 @@ class Replica:
         self._opened = opened
         self._replaced.set()
 
+    @property
+    def version(self) -> str:
+        """Stands for what is held (`Shard.version`). Raises Unavailable while there is no shard."""
+        return self.shard.version
+
+    def check(self, query: Query) -> None:
+        """Says whether a search would be answered now. Raises Unavailable, SlotsNotHeld."""
+        self._check_ready()
+        self._restricted(query)
+
     # ── searching ────────────────────────────────────────────────────────────────────────────────
 
     async def search(self, queries: Sequence[Query]) -> list[Found]:

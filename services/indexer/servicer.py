@@ -38,9 +38,12 @@ class ShardServicer(pb_grpc.ShardServiceServicer):
         """Searches both legs."""
         query = messages.to_query(request)
         await self._wait_for(request.min_sequence, context)
+        version = self._replica.version  # before the search: what changes meanwhile makes it another
+        if request.unless_changed_since:
+            return messages.check_response(self._replica, request, query, version=version)
         found = await self._replica.search([query])
         return messages.search_response(
-            found[0], self._replica, min_sequence=request.min_sequence, ids_only=request.ids_only
+            found[0], self._replica, min_sequence=request.min_sequence, ids_only=request.ids_only, version=version
         )
 
     async def SearchShardBatch(
@@ -49,9 +52,12 @@ class ShardServicer(pb_grpc.ShardServiceServicer):
         """Searches both legs for many queries."""
         queries = messages.to_queries(request)
         await self._wait_for(max(search.min_sequence for search in request.searches), context)
+        version = self._replica.version
         found = await self._replica.search(queries)
         responses = [
-            messages.search_response(one, self._replica, min_sequence=search.min_sequence, ids_only=search.ids_only)
+            messages.search_response(
+                one, self._replica, min_sequence=search.min_sequence, ids_only=search.ids_only, version=version
+            )
             for one, search in zip(found, request.searches, strict=True)
         ]
         response = pb.SearchShardBatchResponse(responses=responses)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import secrets
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -71,6 +72,7 @@ class Shard:
         self._head: Head | None = None
         self._applied_sequence = 0
         self._changes = 0
+        self._epoch = secrets.token_hex(6)
         self._whole = True
 
     # ── what it holds ────────────────────────────────────────────────────────────────────────────
@@ -109,6 +111,14 @@ class Shard:
     def changes(self) -> int:
         """Grows whenever what is held changes."""
         return self._changes
+
+    @property
+    def version(self) -> str:
+        """Stands for what is held: another whenever that changes, and never that of another shard or another start.
+
+        Read it before what it is to stand for: it is changed after what is held, and before a change is called done.
+        """
+        return f"{self._epoch}-{self._changes:x}"
 
     @property
     def whole(self) -> bool:

@@ -13,7 +13,19 @@ from services.gateway.http.access import is_public
 
 @pytest.fixture(scope="module")
 def described() -> dict[str, Any]:
-    parts = ("library", "uploads", "imports", "edits", "watcher", "time_left", "searcher", "shards", "keys")
+    parts = (
+        "library",
+        "pictures",
+        "operations",
+        "uploads",
+        "imports",
+        "edits",
+        "watcher",
+        "time_left",
+        "searcher",
+        "shards",
+        "keys",
+    )
     nothing: dict[str, Any] = dict.fromkeys(parts, cast(Any, None))  # routes are described, none is asked
     app = api.create(
         **nothing,

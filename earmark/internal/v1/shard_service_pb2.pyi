@@ -83,7 +83,7 @@ class ChunkFilter(_message.Message):
     def __init__(self, video_ids: _Optional[_Iterable[str]] = ..., language: _Optional[str] = ..., collections: _Optional[_Iterable[str]] = ..., speakers: _Optional[_Iterable[str]] = ..., tags: _Optional[_Iterable[str]] = ..., uploaded_since: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., uploaded_before: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., min_duration: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., max_duration: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ...) -> None: ...
 
 class SearchShardRequest(_message.Message):
-    __slots__ = ("vector", "model_revision", "text", "k", "filter", "slots", "min_sequence", "ids_only")
+    __slots__ = ("vector", "model_revision", "text", "k", "filter", "slots", "min_sequence", "ids_only", "unless_changed_since")
     VECTOR_FIELD_NUMBER: _ClassVar[int]
     MODEL_REVISION_FIELD_NUMBER: _ClassVar[int]
     TEXT_FIELD_NUMBER: _ClassVar[int]
@@ -92,6 +92,7 @@ class SearchShardRequest(_message.Message):
     SLOTS_FIELD_NUMBER: _ClassVar[int]
     MIN_SEQUENCE_FIELD_NUMBER: _ClassVar[int]
     IDS_ONLY_FIELD_NUMBER: _ClassVar[int]
+    UNLESS_CHANGED_SINCE_FIELD_NUMBER: _ClassVar[int]
     vector: bytes
     model_revision: str
     text: str
@@ -100,7 +101,8 @@ class SearchShardRequest(_message.Message):
     slots: bytes
     min_sequence: int
     ids_only: bool
-    def __init__(self, vector: _Optional[bytes] = ..., model_revision: _Optional[str] = ..., text: _Optional[str] = ..., k: _Optional[int] = ..., filter: _Optional[_Union[ChunkFilter, _Mapping]] = ..., slots: _Optional[bytes] = ..., min_sequence: _Optional[int] = ..., ids_only: _Optional[bool] = ...) -> None: ...
+    unless_changed_since: str
+    def __init__(self, vector: _Optional[bytes] = ..., model_revision: _Optional[str] = ..., text: _Optional[str] = ..., k: _Optional[int] = ..., filter: _Optional[_Union[ChunkFilter, _Mapping]] = ..., slots: _Optional[bytes] = ..., min_sequence: _Optional[int] = ..., ids_only: _Optional[bool] = ..., unless_changed_since: _Optional[str] = ...) -> None: ...
 
 class SearchShardBatchRequest(_message.Message):
     __slots__ = ("searches",)
@@ -115,7 +117,7 @@ class SearchShardBatchResponse(_message.Message):
     def __init__(self, responses: _Optional[_Iterable[_Union[SearchShardResponse, _Mapping]]] = ...) -> None: ...
 
 class SearchShardResponse(_message.Message):
-    __slots__ = ("hits", "legs", "applied_sequence", "shard", "replica", "lag", "model_revision", "min_sequence_reached")
+    __slots__ = ("hits", "legs", "applied_sequence", "shard", "replica", "lag", "model_revision", "min_sequence_reached", "version", "unchanged")
     HITS_FIELD_NUMBER: _ClassVar[int]
     LEGS_FIELD_NUMBER: _ClassVar[int]
     APPLIED_SEQUENCE_FIELD_NUMBER: _ClassVar[int]
@@ -124,6 +126,8 @@ class SearchShardResponse(_message.Message):
     LAG_FIELD_NUMBER: _ClassVar[int]
     MODEL_REVISION_FIELD_NUMBER: _ClassVar[int]
     MIN_SEQUENCE_REACHED_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    UNCHANGED_FIELD_NUMBER: _ClassVar[int]
     hits: _containers.RepeatedCompositeFieldContainer[ShardHit]
     legs: _containers.RepeatedScalarFieldContainer[str]
     applied_sequence: int
@@ -132,7 +136,9 @@ class SearchShardResponse(_message.Message):
     lag: int
     model_revision: str
     min_sequence_reached: bool
-    def __init__(self, hits: _Optional[_Iterable[_Union[ShardHit, _Mapping]]] = ..., legs: _Optional[_Iterable[str]] = ..., applied_sequence: _Optional[int] = ..., shard: _Optional[int] = ..., replica: _Optional[int] = ..., lag: _Optional[int] = ..., model_revision: _Optional[str] = ..., min_sequence_reached: _Optional[bool] = ...) -> None: ...
+    version: str
+    unchanged: bool
+    def __init__(self, hits: _Optional[_Iterable[_Union[ShardHit, _Mapping]]] = ..., legs: _Optional[_Iterable[str]] = ..., applied_sequence: _Optional[int] = ..., shard: _Optional[int] = ..., replica: _Optional[int] = ..., lag: _Optional[int] = ..., model_revision: _Optional[str] = ..., min_sequence_reached: _Optional[bool] = ..., version: _Optional[str] = ..., unchanged: _Optional[bool] = ...) -> None: ...
 
 class ShardHit(_message.Message):
     __slots__ = ("chunk", "semantic_score", "keyword_score", "sentence_scores")

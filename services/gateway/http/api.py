@@ -14,12 +14,16 @@ from services.gateway.edits import Edits
 from services.gateway.http import edge, errors, health, media, openapi, page, search, transcripts, videos
 from services.gateway.http import imports as imports_http
 from services.gateway.http import keys as key_routes
+from services.gateway.http import operations as operation_routes
+from services.gateway.http import pictures as picture_routes
 from services.gateway.http import shards as shard_routes
 from services.gateway.http.access import Access
 from services.gateway.http.aliases import Aliases
 from services.gateway.http.limits import BodyLimit
 from services.gateway.imports import Imports
 from services.gateway.library import Library
+from services.gateway.operations.overview import Operations
+from services.gateway.pictures import Pictures
 from services.gateway.search import Searcher
 from services.gateway.shards import Shards
 from services.gateway.time_left import TimeLeft
@@ -36,13 +40,14 @@ in UTC, lists go on by opaque cursors, and every error has one shape:
 The paths without `/v1`, as they were called first, are answered as those with it."""
 
 
-_CORS_HEADERS = ["Authorization", "Content-Type", "If-Match", "If-None-Match", "Range"]
+_CORS_HEADERS = ["Authorization", "Content-Type", "If-Match", "If-None-Match", "If-Range", "Range"]
 _CORS_SHOWN = ["Content-Range", "ETag", "Location", "Retry-After", "X-Earmark-Complete"]
 
 
 def create(
     *,
     library: Library,
+    pictures: Pictures,
     uploads: Uploads,
     imports: Imports,
     edits: Edits,
@@ -50,6 +55,7 @@ def create(
     time_left: TimeLeft,
     searcher: Searcher,
     shards: Shards,
+    operations: Operations,
     keys: Keys,
     gate: Gate,
     local: bool,
@@ -63,6 +69,7 @@ def create(
 
     Args:
         library: The videos there are.
+        pictures: Pictures of them.
         uploads: Makes new ones.
         imports: Makes new ones of transcripts.
         edits: Changes transcripts.
@@ -70,6 +77,7 @@ def create(
         time_left: Estimates.
         searcher: Answers searches.
         shards: The index, for operators.
+        operations: The mesh at a glance, for operators.
         keys: API keys, for administrators.
         gate: Says who calls.
         local: Whether everybody may call because only this machine can.
@@ -94,7 +102,9 @@ def create(
         transcripts.router(library=library, edits=edits),
         imports_http.router(imports=imports),
         media.router(library=library),
+        picture_routes.router(pictures=pictures),
         shard_routes.router(shards=shards),
+        operation_routes.router(operations=operations),
         key_routes.router(keys=keys),
     ]
     others = [health.router(checks=checks, stopping=stopping), page.router()]

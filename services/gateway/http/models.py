@@ -11,11 +11,13 @@ VIDEO_ID = "vid_01k9zq3w5m8xa2r7t4c6y0b1ef"
 _ID = Field(examples=[VIDEO_ID])
 
 
-class _Shape(BaseModel):
+class Shape(BaseModel):
+    """A shape whose fields are told by the texts below them."""
+
     model_config = ConfigDict(use_attribute_docstrings=True)
 
 
-class Links(_Shape):
+class Links(Shape):
     """Paths of everything about a video."""
 
     self: str = Field(examples=[f"/v1/videos/{VIDEO_ID}"])
@@ -24,10 +26,14 @@ class Links(_Shape):
     transcript: str
     media: str | None
     """Null for a video made of a transcript: there is nothing to play."""
+    thumbnail: str | None
+    """A picture of it; with `t=` and seconds, of that moment. Null where there is nothing to see."""
+    sprites: str | None
+    """WebVTT track of small pictures for a timeline. Null where there is nothing to see."""
     page: str
 
 
-class Source(_Shape):
+class Source(Shape):
     """What was uploaded; all null until a URL has been fetched."""
 
     filename: str | None = Field(examples=["talk.mp4"])
@@ -36,7 +42,7 @@ class Source(_Shape):
     sha256: str | None
 
 
-class Metadata(_Shape):
+class Metadata(Shape):
     """Facts found while processing."""
 
     uploaded_at: dt.datetime
@@ -50,7 +56,7 @@ class Metadata(_Shape):
     speaker_count: int | None
 
 
-class Progress(_Shape):
+class Progress(Shape):
     """How much is done, counted in slices. Seconds are of media time."""
 
     slices_known: int
@@ -67,7 +73,7 @@ class Progress(_Shape):
     when it is over."""
 
 
-class Failure(_Shape):
+class Failure(Shape):
     """Why a video failed."""
 
     stage: str
@@ -78,17 +84,18 @@ class Failure(_Shape):
     slice_id: str | None
 
 
-class VideoWarning(_Shape):
+class VideoWarning(Shape):
     """Something worth knowing that did not stop the processing."""
 
     reason: str = Field(examples=["NO_SPEECH"])
     message: str
 
 
+Playable = Literal["original", "preparing", "rendition", "failed"]
 Status = Literal["uploaded", "processing", "ready", "failed", "deleting"]
 
 
-class Video(_Shape):
+class Video(Shape):
     """A video and the state of its processing."""
 
     video_id: str = _ID
@@ -102,6 +109,11 @@ class Video(_Shape):
     progress: Progress
     error: Failure | None
     warnings: list[VideoWarning]
+    playable: Playable | None
+    """What `links.media` gives: the `original`, where browsers play it; else a `rendition`, once it is made. Null until
+    somebody has looked."""
+    playable_message: str | None
+    """Why the original does not play, or why no rendition could be made."""
     revision: int
     """Grows with every change."""
     transcript_revision: int
@@ -115,7 +127,7 @@ class Video(_Shape):
     links: Links
 
 
-class Slice(_Shape):
+class Slice(Shape):
     """A few minutes of a video's audio. Times are seconds in the media."""
 
     slice_id: str
@@ -125,7 +137,7 @@ class Slice(_Shape):
     attempts: int
 
 
-class VideoState(_Shape):
+class VideoState(Shape):
     """Where a video stands, slice by slice."""
 
     video_id: str = _ID
@@ -134,6 +146,9 @@ class VideoState(_Shape):
     slices: list[Slice]
     error: Failure | None
     warnings: list[VideoWarning]
+    playable: Playable | None
+    """As of a video."""
+    playable_message: str | None
     duration: float | None
     revision: int
     collection: str | None = Field(examples=["baking"])
@@ -145,7 +160,7 @@ class VideoState(_Shape):
     links: Links
 
 
-class VideoList(_Shape):
+class VideoList(Shape):
     """A page of videos, newest first."""
 
     videos: list[Video]
@@ -153,7 +168,7 @@ class VideoList(_Shape):
     """Asks for the next page; null on the last."""
 
 
-class NewVideoFromUrl(_Shape):
+class NewVideoFromUrl(Shape):
     """A video to be fetched."""
 
     model_config = ConfigDict(
@@ -180,7 +195,7 @@ class NewVideoFromUrl(_Shape):
     """transcribe, or translate to have the text in English, whatever is spoken."""
 
 
-class VideoChange(_Shape):
+class VideoChange(Shape):
     """What is to change of a video; what is left out stays."""
 
     model_config = ConfigDict(
@@ -197,7 +212,7 @@ class VideoChange(_Shape):
     """In place of all it had; empty or null takes all away."""
 
 
-class SegmentChange(_Shape):
+class SegmentChange(Shape):
     """What is to change of a segment; what is left out stays."""
 
     model_config = ConfigDict(
@@ -217,7 +232,7 @@ class SegmentChange(_Shape):
     """true where nobody says it: it is then left out of captions and of search; false where somebody does."""
 
 
-class EditedSegment(_Shape):
+class EditedSegment(Shape):
     """A segment after a change."""
 
     video_id: str = _ID
@@ -227,36 +242,38 @@ class EditedSegment(_Shape):
     segment: dict[str, Any]
 
 
-class Range(_Shape):
+class Range(Shape):
     """A range of a text in Unicode code points; `end` is one past the last."""
 
     start: int
     end: int
 
 
-class LegScore(_Shape):
+class LegScore(Shape):
     """What one leg said: cosine similarity or BM25, and the place in the leg's list."""
 
     score: float
     rank: int
 
 
-class Scores(_Shape):
+class Scores(Shape):
     """What each leg said; null when it did not find the chunk."""
 
     semantic: LegScore | None
     keyword: LegScore | None
 
 
-class HitLinks(_Shape):
+class HitLinks(Shape):
     """Where to go from a hit."""
 
     video: str
     media: str
+    thumbnail: str
+    """A picture of the moment; 404 where there is nothing to see."""
     page: str = Field(examples=[f"/v/{VIDEO_ID}?t=83"])
 
 
-class Moment(_Shape):
+class Moment(Shape):
     """A moment of a video that answers the query. Times are seconds in the media."""
 
     video_id: str = _ID
@@ -285,14 +302,14 @@ class Hit(Moment):
     """Further moments of the same video, best first."""
 
 
-class Missing(_Shape):
+class Missing(Shape):
     """A shard that did not answer."""
 
     shard: int
     reason: str = Field(examples=["UNAVAILABLE"])
 
 
-class ReplicaCoverage(_Shape):
+class ReplicaCoverage(Shape):
     """How far a replica that answered had followed the events."""
 
     shard: int
@@ -303,7 +320,7 @@ class ReplicaCoverage(_Shape):
     """Events of its slots that it had yet to apply."""
 
 
-class Coverage(_Shape):
+class Coverage(Shape):
     """What the answer covers."""
 
     shards_total: int
@@ -319,16 +336,18 @@ class Coverage(_Shape):
     """Whether all that `min_token` stands for is in; true when there was none."""
 
 
-class Timing(_Shape):
+class Timing(Shape):
     """Where the time went, in milliseconds."""
 
     total_ms: float
     embed_ms: float
     shards_ms: float
     fuse_ms: float
+    cached: bool
+    """Whether it is the answer of before, of which every replica has just said that it still holds."""
 
 
-class SearchResults(_Shape):
+class SearchResults(Shape):
     """Best moment of each video found, best video first. There is more when `next_cursor` says so."""
 
     query: str
@@ -339,7 +358,7 @@ class SearchResults(_Shape):
     timing: Timing
 
 
-class Word(_Shape):
+class Word(Shape):
     """A word. Times are seconds in the media."""
 
     start: float
@@ -348,7 +367,7 @@ class Word(_Shape):
     probability: float
 
 
-class Segment(_Shape):
+class Segment(Shape):
     """A stretch of speech. Times are seconds in the media."""
 
     start: float
@@ -370,7 +389,7 @@ class Segment(_Shape):
     """Empty when unknown."""
 
 
-class Transcript(_Shape):
+class Transcript(Shape):
     """What was said, as far as it is transcribed."""
 
     video_id: str = _ID
@@ -379,7 +398,7 @@ class Transcript(_Shape):
     segments: list[Segment]
 
 
-class ErrorBody(_Shape):
+class ErrorBody(Shape):
     """What went wrong."""
 
     code: int = Field(examples=[404])
@@ -394,20 +413,20 @@ class ErrorBody(_Shape):
     """First the machine-readable reason; then, for a wrong field, which one and why."""
 
 
-class Error(_Shape):
+class Error(Shape):
     """The shape of every error."""
 
     error: ErrorBody
 
 
-class DependencyState(_Shape):
+class DependencyState(Shape):
     """Whether something needed answers."""
 
     ready: bool
     detail: str = ""
 
 
-class Readiness(_Shape):
+class Readiness(Shape):
     """Whether searches are answered, and what each dependency says."""
 
     ready: bool

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Query, Request
@@ -11,7 +12,8 @@ from services.common.errors import InvalidArgument
 from services.gateway import views
 from services.gateway.edits import Edits, SegmentChange
 from services.gateway.http import models
-from services.gateway.http.respond import NO_STORE, json
+from services.gateway.http.respond import json
+from services.gateway.http.validators import Validator, answer
 from services.gateway.library import Library
 from services.gateway.transcript_form import MEDIA_TYPES
 
@@ -68,7 +70,9 @@ def router(*, library: Library, edits: Edits) -> APIRouter:
 
     @routes.get("/videos/{video_id}/transcript", responses=_TRANSCRIPT_RESPONSE, summary="Get what was said")
     async def transcript(
+        request: Request,
         video_id: str,
+        *,
         format: Annotated[str, Query(description="json, vtt, srt or txt.")] = "json",  # noqa: A002
         suspect: Annotated[
             str,
@@ -82,8 +86,14 @@ def router(*, library: Library, edits: Edits) -> APIRouter:
     ) -> Response:
         """Gives the transcript as far as there is one, as JSON with word times, as captions, or as text."""
         found = await library.transcript(video_id, format, suspect, words=words, original=original)
-        headers = {**NO_STORE, "X-Earmark-Complete": str(found.complete).lower(), "ETag": f'"{found.revision}"'}
-        return Response(found.body, headers=headers, media_type=found.media_type)
+        # The revision is what a change is made of; the rest tells one form, or what was heard until now, from another.
+        tag = f"{found.revision}-{hashlib.sha256(found.body).hexdigest()[:16]}"
+        more = {"X-Earmark-Complete": str(found.complete).lower()}
+        return answer(
+            request, found.body, Validator(tag), media_type=found.media_type, caching="private, no-cache", more=more
+        )
+
+    routes.head("/videos/{video_id}/transcript", include_in_schema=False)(transcript)
 
     @routes.put(
         "/videos/{video_id}/transcript",
@@ -126,7 +136,7 @@ def router(*, library: Library, edits: Edits) -> APIRouter:
 
 def _revision(if_match: str) -> int | None:
     """Reads If-Match: the ETag of a transcript; None for any."""
-    text = if_match.strip().removeprefix("W/").strip('"')
+    text = if_match.strip().removeprefix("W/").strip('"').partition("-")[0]
     if text in {"", "*"}:
         return None
     if not (text.isascii() and text.isdigit() and len(text) < 10):
