@@ -31,6 +31,9 @@ from services.gateway.access.gate import KeyGate, OpenGate
 from services.gateway.access.keys import Keys
 from services.gateway.access.quota import Quota
 from services.gateway.access.signing import Signer
+from services.gateway.cache.answers import CachedSearch
+from services.gateway.cache.embeddings import CachedEmbedder
+from services.gateway.cache.store import CacheStore, MemoryStore
 from services.gateway.clients import GrpcEmbedder, GrpcShard, watch_replicas
 from services.gateway.consumer import Cleaner, Undertaker
 from services.gateway.directory import RegistryDirectory, ShardDirectory, StaticDirectory
@@ -60,6 +63,8 @@ from services.gateway.watch import Watcher
 log = structlog.get_logger()
 
 _CLEANERS = 4
+_CACHED_VECTORS = 20_000
+_CACHED_ANSWERS = 10_000
 
 
 async def build(settings: Settings, stack: AsyncExitStack) -> Service:
@@ -79,22 +84,13 @@ async def build(settings: Settings, stack: AsyncExitStack) -> Service:
 
     embedder = GrpcEmbedder.connect(settings.embedder_target)
     stack.push_async_callback(embedder.close)
+    vectors, answers = _caches(settings, stack)
+    cached_embedder = CachedEmbedder(embedder, vectors)
     registry, tables, goals = IndexerRegistry(database), SlotTables(database), SlotGoals(database)
     routes = Routes(tables.load)
-    directory: StaticDirectory | RegistryDirectory
+    directory = _directory(settings, registry)
     refreshes = [routes.refresh]
-    if settings.shard_targets:
-        directory = StaticDirectory(
-            [[GrpcShard.connect(target) for target in row] for row in settings.shard_targets],
-            max_lag_events=settings.search_max_lag_events,
-        )
-    else:
-        directory = RegistryDirectory(
-            registry.peers,
-            connect=GrpcShard.connect,
-            linger_seconds=settings.search_deadline_seconds,
-            max_lag_events=settings.search_max_lag_events,
-        )
+    if isinstance(directory, RegistryDirectory):
         refreshes.append(directory.refresh)
     stack.push_async_callback(directory.close)
     for refresh in refreshes:
@@ -107,18 +103,28 @@ async def build(settings: Settings, stack: AsyncExitStack) -> Service:
         queues=bus.queues,
         roll=lambda seconds: call_roll(bus, seconds=seconds),
         videos=videos,
-        caches=dict,
+        caches=lambda: {"embeddings": cached_embedder.counts.shown(), "answers": searcher.counts.shown()},
         keep_queries=settings.query_statistics,
     )
-    searcher = Searcher(
-        embedder=embedder,
-        fanout=Fanout(directory=directory, routes=routes),
+    fanout = Fanout(directory=directory, routes=routes)
+    uncached = Searcher(
+        embedder=cached_embedder,
+        fanout=fanout,
         deadline_seconds=settings.search_deadline_seconds,
         semantic_floor=settings.search_semantic_floor,
         semantic_floor_alone=settings.search_semantic_floor_alone,
         depth=settings.search_depth,
         more_per_video=settings.search_more_per_video,
         concurrency=settings.search_concurrency,
+        searched=operations.searched,
+    )
+    searcher = CachedSearch(
+        search=uncached,
+        checker=fanout,
+        store=answers,
+        embedder=cached_embedder,
+        deadline_seconds=settings.search_deadline_seconds,
+        made_by=_made_by(settings),
         searched=operations.searched,
     )
     library = Library(videos=visible, objects=objects)
@@ -255,6 +261,60 @@ async def build(settings: Settings, stack: AsyncExitStack) -> Service:
         on_serving=on_serving,
         bus=bus,
     )
+
+
+def _directory(settings: Settings, registry: IndexerRegistry) -> StaticDirectory | RegistryDirectory:
+    """Gives what knows the replicas of the shards: those of the settings, or those that have registered."""
+    if settings.shard_targets:
+        return StaticDirectory(
+            [[GrpcShard.connect(target) for target in row] for row in settings.shard_targets],
+            max_lag_events=settings.search_max_lag_events,
+        )
+    return RegistryDirectory(
+        registry.peers,
+        connect=GrpcShard.connect,
+        linger_seconds=settings.search_deadline_seconds,
+        max_lag_events=settings.search_max_lag_events,
+    )
+
+
+def _caches(settings: Settings, stack: AsyncExitStack) -> tuple[CacheStore, CacheStore]:
+    """Gives where query vectors, and answers, are kept: a fifth of the room for vectors, which are small.
+
+    Raises:
+        FailedPrecondition: They are to be kept in Redis, and its client is not installed.
+    """
+    stores: tuple[CacheStore, CacheStore]
+    if settings.search_cache_url is not None:
+        try:
+            from services.gateway.cache.redis_store import RedisStore
+        except ModuleNotFoundError as error:
+            raise FailedPrecondition(
+                "EARMARK_SEARCH_CACHE_URL is set, and the client of Redis is not installed; install earmark[redis]",
+                reason="REDIS_NOT_INSTALLED",
+            ) from error
+        url = settings.search_cache_url.get_secret_value()
+        stores = RedisStore(url), RedisStore(url)
+    else:
+        room = settings.search_cache_mib * 2**20
+        stores = (
+            MemoryStore(max_bytes=room // 5, max_entries=_CACHED_VECTORS),
+            MemoryStore(max_bytes=room - room // 5, max_entries=_CACHED_ANSWERS),
+        )
+    for store in stores:
+        stack.push_async_callback(store.close)
+    return stores
+
+
+def _made_by(settings: Settings) -> str:
+    """Says what answers depend on beside query and index: gateways that differ in it share none."""
+    ranking = (
+        settings.search_semantic_floor,
+        settings.search_semantic_floor_alone,
+        settings.search_depth,
+        settings.search_more_per_video,
+    )
+    return f"{api.app_version()} {ranking}"
 
 
 def _connected(bus: EventBus) -> Callable[[], Awaitable[bool]]:

@@ -205,6 +205,14 @@ class SearchAnswer:
     timing: Timing
 
 
+class Searches(Protocol):
+    """Answers searches."""
+
+    async def search(self, query: SearchQuery, *, timeout: float | None = None) -> SearchAnswer:
+        """Searches, in at most `timeout` seconds where that is given. Raises EarmarkError."""
+        ...
+
+
 class Searcher:
     """Answers searches.
 

@@ -28,7 +28,7 @@ from services.gateway.import_form import Line, NewTranscript
 from services.gateway.imports import Imports
 from services.gateway.library import Library
 from services.gateway.rpc_errors import told, unary
-from services.gateway.search import Searcher, SearchQuery
+from services.gateway.search import Searches, SearchQuery
 from services.gateway.uploads import Details, Uploads
 from services.gateway.watch import Watcher
 
@@ -141,7 +141,7 @@ class VideoServicer(video_grpc.VideoServiceServicer):
 class SearchServicer(search_grpc.SearchServiceServicer):
     """Finds the moment something was said."""
 
-    def __init__(self, *, searcher: Searcher, query_max_chars: int, deadline_seconds: float) -> None:
+    def __init__(self, *, searcher: Searches, query_max_chars: int, deadline_seconds: float) -> None:
         self._searcher = searcher
         self._query_max_chars = query_max_chars
         self._deadline_seconds = deadline_seconds

@@ -56,6 +56,11 @@ class Settings(CommonSettings):
     """Time between two looks at how each replica of a shard is."""
     search_deadline_seconds: float = Field(default=3.0, gt=0, le=60)
     """Time a search may take; a shard that has not answered by then is reported missing."""
+    search_cache_mib: int = Field(default=64, ge=0, le=65_536)
+    """Memory for query vectors and answers that are kept; 0 keeps none. Answers are given again only where every
+    replica they are made of says at that moment that nothing has changed."""
+    search_cache_url: SecretStr | None = None
+    """Redis that several gateways keep them in together, `redis://[user:password@]host:port/0` (extra `redis`)."""
     query_statistics: bool = True
     """Whether each gateway counts, in memory, what people ask and what finds nothing, for administrators to see."""
     search_query_max_chars: int = Field(default=1000, ge=1, le=8000)

@@ -89,6 +89,7 @@ class Behaviour:
 
     delay_seconds: float = 0.0
     error: EarmarkError | None = None
+    until: asyncio.Event | None = None
     calls: int = 0
     cancelled: int = 0
 
@@ -98,6 +99,8 @@ class Behaviour:
         try:
             if self.delay_seconds:
                 await asyncio.sleep(self.delay_seconds)
+            if self.until is not None:
+                await self.until.wait()
         except asyncio.CancelledError:
             self.cancelled += 1
             raise
@@ -123,7 +126,7 @@ class FakeShard(shard_grpc.ShardServiceServicer):
     """Searches its chunks one by one: cosine, and how many of the query's words there are.
 
     It holds `slots` and refuses others, finds chunks of the slots asked for only, and has applied the events up to
-    `applied_sequence`, for which `advance` lets searches wait.
+    `applied_sequence`, for which `advance` lets searches wait. Answers can be kept only where it `says_version`.
     """
 
     shard: int = 0
@@ -138,6 +141,9 @@ class FakeShard(shard_grpc.ShardServiceServicer):
     model: str = MODEL
     ready: bool = True
     slot_table_version: int = 1
+    says_version: bool = False
+    searches: int = 0
+    checks: int = 0
     _advanced: asyncio.Condition = field(default_factory=asyncio.Condition)
 
     async def advance(self, sequence: int) -> None:
@@ -160,6 +166,19 @@ class FakeShard(shard_grpc.ShardServiceServicer):
         if request.vector and self.model and request.model_revision != self.model:
             raise FailedPrecondition("another model", reason="MODEL_MISMATCH", metadata={"index_model": self.model})
         await self._wait_for(request.min_sequence, context)
+        if request.unless_changed_since:
+            self.checks += 1
+            return shard_pb.SearchShardResponse(
+                applied_sequence=self.applied_sequence,
+                shard=self.shard,
+                replica=self.replica,
+                lag=self.lag,
+                model_revision=self.model if self.chunks else "",
+                min_sequence_reached=self.applied_sequence >= request.min_sequence,
+                version=self.version,
+                unchanged=self.version == request.unless_changed_since,
+            )
+        self.searches += 1
         chunks = [
             chunk for chunk in self.chunks if slot_of(chunk.video_id) in asked and self._passes(chunk, request.filter)
         ]
@@ -188,7 +207,16 @@ class FakeShard(shard_grpc.ShardServiceServicer):
             lag=self.lag,
             model_revision=self.model if self.chunks else "",
             min_sequence_reached=self.applied_sequence >= request.min_sequence,
+            version=self.version,
         )
+
+    @property
+    def version(self) -> str:
+        """Stands for what it holds; empty where it does not say."""
+        if not self.says_version:
+            return ""
+        held = [chunk.SerializeToString(deterministic=True) for chunk in self.chunks]
+        return hashlib.blake2b(b"\0".join(held), digest_size=8).hexdigest()
 
     async def SearchShardBatch(
         self, request: shard_pb.SearchShardBatchRequest, context: Any

@@ -24,7 +24,7 @@ from services.gateway.imports import Imports
 from services.gateway.library import Library
 from services.gateway.operations.overview import Operations
 from services.gateway.pictures import Pictures
-from services.gateway.search import Searcher
+from services.gateway.search import Searches
 from services.gateway.shards import Shards
 from services.gateway.time_left import TimeLeft
 from services.gateway.uploads import Uploads
@@ -53,7 +53,7 @@ def create(
     edits: Edits,
     watcher: Watcher,
     time_left: TimeLeft,
-    searcher: Searcher,
+    searcher: Searches,
     shards: Shards,
     operations: Operations,
     keys: Keys,
@@ -89,7 +89,7 @@ def create(
     """
     app = FastAPI(
         title="Earmark",
-        version=_version(),
+        version=app_version(),
         description=_DESCRIPTION,
         docs_url=None,
         redoc_url=None,
@@ -133,7 +133,8 @@ def create(
     return app
 
 
-def _version() -> str:
+def app_version() -> str:
+    """Gives the version of what runs."""
     try:
         return version("earmark")
     except PackageNotFoundError:  # run from the source tree

@@ -16,7 +16,7 @@ from services.gateway.access.caller import caller
 from services.gateway.filters import SearchFilter
 from services.gateway.http import models
 from services.gateway.http.respond import json
-from services.gateway.search import DEFAULT_LIMIT, MAX_LIMIT, Searcher, SearchMode, SearchQuery
+from services.gateway.search import DEFAULT_LIMIT, MAX_LIMIT, Searches, SearchMode, SearchQuery
 
 
 def _parameter(name: str, description: str, schema: dict[str, Any], **more: Any) -> dict[str, Any]:
@@ -90,7 +90,7 @@ _FILTERS = {
 }
 
 
-def router(*, searcher: Searcher, query_max_chars: int) -> APIRouter:
+def router(*, searcher: Searches, query_max_chars: int) -> APIRouter:
     """Makes the route."""
     routes = APIRouter(tags=["search"], responses=models.ERRORS)
 

@@ -1,0 +1,1 @@
+"""What searches need not do twice: query vectors, and answers that still hold."""
