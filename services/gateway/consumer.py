@@ -10,7 +10,7 @@ from services.common.errors import VideoNotFound
 from services.common.events import topology
 from services.common.events.consumer import Done, Event, Outcome, Reject, Retry
 from services.common.objects import ObjectStore, video_prefix
-from services.common.videos.model import SliceState, VideoStatus
+from services.common.videos.model import PictureSet, Playable, Playback, SliceState, VideoStatus
 from services.common.videos.store import VideoStore
 
 log = structlog.get_logger()
@@ -90,6 +90,12 @@ class Undertaker:
             )
         elif kind == "video.uploaded":
             await self._videos.fail(video_id, stage=stage, reason=letter.reason, message=_message(letter, "the video"))
+        elif kind == "video.stored":
+            # What is made beside fails no video: it is searchable without.
+            await self._videos.set_pictures(video_id, PictureSet(reason=letter.reason))
+        elif kind == "video.unplayable":
+            given_up = Playback(Playable.FAILED, letter.reason, "No rendition could be made that browsers play.")
+            await self._videos.set_playback(video_id, given_up, only_from=Playable.PREPARING)
         return Done()
 
 

@@ -64,6 +64,10 @@ class Videos(Protocol):
         """Has pictures made of a video, and what browsers make of it found out, where nobody has yet."""
         ...
 
+    async def want_rendition(self, video_id: str) -> bool:
+        """Has a rendition made again that is under way for too long to be."""
+        ...
+
 
 class Objects(Protocol):
     """The bytes."""
@@ -307,6 +311,8 @@ class Library:
             )
         if video.source is not None and video.playback is None:
             await self._videos.want_pictures(video.video_id)  # and to be looked at: it is older than that is done
+        elif video.playback is not None and video.playback.state is Playable.PREPARING:
+            await self._videos.want_rendition(video.video_id)
         try:
             made = video.playback.rendition if video.playback and not original else None
             if made is not None:

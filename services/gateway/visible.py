@@ -153,6 +153,11 @@ class VisibleVideos:
         await self.get(video_id)
         return await self._store.want_pictures(video_id)
 
+    async def want_rendition(self, video_id: str) -> bool:
+        """Has a rendition made again that is under way for too long to be."""
+        await self.get(video_id)
+        return await self._store.want_rendition(video_id)
+
     async def edit_transcript(
         self,
         video_id: str,

@@ -44,29 +44,52 @@ Timed = tuple[float, av.VideoFrame]
 """A frame and its timestamp in seconds."""
 
 
+@dataclass(frozen=True, slots=True)
+class Shot:
+    """What is kept of one picture: JPEGs, since pixels take twenty times as much, and those of the smallest.
+
+    Attributes:
+        jpegs: One for each of `WIDTHS`.
+        tile: Its pixels on a sheet.
+    """
+
+    jpegs: tuple[bytes, ...]
+    tile: Pixels
+
+    @classmethod
+    def of(cls, pixels: Pixels) -> Shot:
+        """Makes it of a picture of the largest width."""
+        return cls(
+            tuple(jpeg(smaller(pixels, width), _QUALITY[width]) for width in WIDTHS),
+            np.ascontiguousarray(smaller(pixels, TILE)),
+        )
+
+
 @dataclass(slots=True)
 class Roll:
     """Pictures in order of time. When there are too many every other goes, and the rest are farther apart.
 
     Attributes:
         apart: Seconds that lie at least between two of them.
+        times: When each is seen, in seconds.
+        shots: The pictures.
     """
 
     apart: float
     times: list[float] = field(default_factory=list)
-    frames: list[Pixels] = field(default_factory=list)
+    shots: list[Shot] = field(default_factory=list)
 
     def wants(self, seconds: float) -> bool:
         """Says whether a picture of that second is wanted."""
         return not self.times or seconds - self.times[-1] >= self.apart * 0.999
 
-    def add(self, seconds: float, pixels: Pixels) -> None:
+    def add(self, seconds: float, shot: Shot) -> None:
         """Adds a picture."""
         self.times.append(seconds)
-        self.frames.append(pixels)
+        self.shots.append(shot)
         if len(self.times) > MOST:
             self.apart *= 2
-            self.times, self.frames = self.times[::2], self.frames[::2]
+            self.times, self.shots = self.times[::2], self.shots[::2]
 
 
 def moving_track(container: av.container.InputContainer) -> av.VideoStream | None:
@@ -119,7 +142,7 @@ def _fill(
         seconds = max(stamp - origin, 0.0)
         if all_of_them or roll.wants(seconds):
             try:
-                roll.add(round(seconds, 3), upright(frame, track, WIDTHS[-1]))
+                roll.add(round(seconds, 3), Shot.of(upright(frame, track, WIDTHS[-1])))
             except (av.FFmpegError, ValueError, OverflowError):
                 continue
 
@@ -222,13 +245,13 @@ def write(roll: Roll, folder: Path) -> None:
     ones (`sheet-<number>.jpg`) are laid out.
     """
     sizes = []
-    for width in WIDTHS:
+    for place, width in enumerate(WIDTHS):
         offsets = [0]
         with (folder / f"{width}.jpgs").open("wb") as file:
-            for pixels in roll.frames:
-                offsets.append(offsets[-1] + file.write(jpeg(smaller(pixels, width), _QUALITY[width])))
+            for shot in roll.shots:
+                offsets.append(offsets[-1] + file.write(shot.jpegs[place]))
         sizes.append({"longest": width, "offsets": offsets})
-    tiles = [smaller(pixels, TILE) for pixels in roll.frames]
+    tiles = [shot.tile for shot in roll.shots]
     high, wide = max(tile.shape[0] for tile in tiles), max(tile.shape[1] for tile in tiles)
     a_sheet = COLUMNS * ROWS
     for number in range(0, len(tiles), a_sheet):

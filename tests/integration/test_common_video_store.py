@@ -8,7 +8,17 @@ import pytest
 from services.common.errors import FailedPrecondition, VideoNotFound
 from services.common.events import topology
 from services.common.ids import chunk_id, new_video_id, slot_of
-from services.common.videos.model import ChunkRecord, SliceState, Source, VideoStatus, VideoWarning
+from services.common.videos.model import (
+    ChunkRecord,
+    PictureSet,
+    Playable,
+    Playback,
+    Rendition,
+    SliceState,
+    Source,
+    VideoStatus,
+    VideoWarning,
+)
 from services.common.videos.store import VideoStore
 from tests.support.mesh import Backbone
 
@@ -308,3 +318,47 @@ async def test_of_two_edits_of_one_revision_one_is_refused_and_a_failed_slice_is
     await store.mark_deleting(video_id)
     with pytest.raises(VideoNotFound):
         await store.edit_transcript(video_id, {"00000": "c"}, transcript_revision=1)
+
+
+async def test_what_is_made_beside_is_owed_once_and_again_when_it_seems_lost(backbone: Backbone) -> None:
+    videos = backbone.videos
+    video_id = await cut(backbone, slices=0)
+
+    async def owed(kind: str) -> int:
+        return (await subjects(backbone)).count(kind)
+
+    assert await owed("video.stored") == 1
+    assert await videos.want_pictures(video_id)
+    assert not await videos.want_pictures(video_id), "asked for a moment ago"
+    assert await videos.want_pictures(video_id, again_seconds=-1)
+    await videos.set_pictures(video_id, PictureSet("01h", 3))
+    assert not await videos.want_pictures(video_id, again_seconds=-1), "there are some"
+    assert await owed("video.stored") == 3
+
+    assert not await videos.want_rendition(video_id, again_seconds=-1), "nobody has said that it does not play"
+    preparing = Playback(Playable.PREPARING, "UNPLAYABLE", "Browsers do not play it.")
+    assert await videos.set_playback(video_id, preparing)
+    assert not await videos.want_rendition(video_id)
+    assert await videos.want_rendition(video_id, again_seconds=-1)
+    assert await owed("video.unplayable") == 2
+    made = Playback(Playable.RENDITION, rendition=Rendition("01h", "video/mp4", 7))
+    assert await videos.set_playback(video_id, made, only_from=Playable.PREPARING)
+    assert not await videos.set_playback(video_id, made, only_from=Playable.PREPARING), "of two the first counts"
+    assert not await videos.want_rendition(video_id, again_seconds=-1)
+    video = await videos.get(video_id)
+    assert (video.playback, video.pictures) == (made, PictureSet("01h", 3))
+
+    await videos.mark_deleting(video_id)
+    assert not await videos.set_pictures(video_id, PictureSet("02h", 1))
+    assert not await videos.set_playback(video_id, made)
+
+
+async def test_a_retry_is_not_refused_because_something_else_changed(backbone: Backbone) -> None:
+    video_id = await cut(backbone, slices=1)
+    await backbone.videos.fail_slice(video_id, "00000", stage="transcribe", reason="X", message="x")
+    retries = [backbone.videos.retry(video_id)]
+    changes = [backbone.videos.set_pictures(video_id, PictureSet(str(number), 1)) for number in range(20)]
+    retried, *_ = await asyncio.gather(*retries, *changes)
+    assert retried.status is VideoStatus.PROCESSING
+    with pytest.raises(FailedPrecondition):
+        await backbone.videos.retry(video_id)

@@ -11,7 +11,7 @@ from services.common.events.consumer import Event, Reject, Retry
 from services.common.ids import new_video_id
 from services.common.objects import media_key, transcript_key
 from services.common.settings import CommonSettings
-from services.common.videos.model import SliceState, Source, VideoStatus
+from services.common.videos.model import Playable, Playback, SliceState, Source, VideoStatus
 from services.gateway.consumer import Cleaner
 from tests.support.gateway import Gateway, gateway
 from tests.support.mesh import Backbone
@@ -78,6 +78,23 @@ async def test_a_dead_upload_fails_the_video(mesh: Gateway) -> None:
         return video["status"] == "failed" and video["error"]["stage"] == "slice"
 
     await eventually(failed)
+
+
+async def test_what_is_made_beside_and_dies_fails_no_video(mesh: Gateway) -> None:
+    base = mesh.backbone
+    video_id = await processing(base)
+    await base.videos.set_playback(video_id, Playback(Playable.PREPARING))
+    stored = OwedEvent.of("video.stored", pb.VideoStored(video_id=video_id), video_id)
+    unplayable = OwedEvent.of("video.unplayable", pb.VideoUnplayable(video_id=video_id), video_id)
+    await dead_letter(base, stored, consumer="illustrator", sequence=8)
+    await dead_letter(base, unplayable, consumer="renderer", sequence=9)
+
+    async def told() -> bool:
+        video = await base.videos.get(video_id)
+        return video.pictures is not None and video.playback is not None and video.playback.state is Playable.FAILED
+
+    await eventually(told)
+    assert (await base.videos.get(video_id)).status is VideoStatus.PROCESSING
 
 
 @pytest.mark.parametrize("payload", [b"\xff\xff\xff", pb.DeadLetter(subject="other.subject").SerializeToString()])

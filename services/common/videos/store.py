@@ -563,7 +563,8 @@ class VideoStore:
         owed = []
         if playback.state is Playable.PREPARING:
             owed.append(OwedEvent.of("video.unplayable", pb.VideoUnplayable(video_id=video_id), video_id))
-        return await self._change(video_id, condition, {"$set": {"playback": playback.to_document()}}, owed)
+        change = {"playback": playback.to_document(), "playback_at": _now()}
+        return await self._change(video_id, condition, {"$set": change}, owed)
 
     async def set_pictures(self, video_id: str, pictures: PictureSet) -> bool:
         """Says which pictures there are of a video. False when the video is gone."""
@@ -584,6 +585,16 @@ class VideoStore:
             ],
         }
         return await self._change(video_id, condition, {"$set": {"pictures_wanted_at": now}}, [_stored(video_id)])
+
+    async def want_rendition(self, video_id: str, *, again_seconds: float = 48 * 3600) -> bool:
+        """Owes video.unplayable again for a video whose rendition is being made for that long, as if it were lost."""
+        now = _now()
+        condition: Document = {
+            "playback.state": Playable.PREPARING,
+            "playback_at": {"$lt": now - dt.timedelta(seconds=again_seconds)},
+        }
+        owed = OwedEvent.of("video.unplayable", pb.VideoUnplayable(video_id=video_id), video_id)
+        return await self._change(video_id, condition, {"$set": {"playback_at": now}}, [owed])
 
     # ── failing and trying again ─────────────────────────────────────────────────────────────────
 

@@ -26,7 +26,7 @@ def response(
     replica: Replica, *hits: Hit, min_sequence: int = 0, ids_only: bool = False, sequence: int = 9
 ) -> pb.SearchShardResponse:
     found = Found(list(hits), ("semantic",), sequence, MODEL)
-    return search_response(found, replica, min_sequence=min_sequence, ids_only=ids_only)
+    return search_response(found, replica, min_sequence=min_sequence, ids_only=ids_only, version="1f-2")
 
 
 @pytest.fixture
@@ -64,7 +64,7 @@ async def test_ids_alone_are_the_id_and_the_scores(replica: Replica) -> None:
 
 async def test_an_answer_says_whose_it_is_and_how_far(replica: Replica) -> None:
     answer = response(replica, min_sequence=9)
-    assert (answer.shard, answer.replica, answer.model_revision) == (1, 2, MODEL)
+    assert (answer.shard, answer.replica, answer.model_revision, answer.version) == (1, 2, MODEL, "1f-2")
     assert (answer.applied_sequence, list(answer.legs), answer.min_sequence_reached) == (9, ["semantic"], True)
     assert not response(replica, min_sequence=10).min_sequence_reached
 

@@ -13,7 +13,7 @@ import pytest
 
 from services.transcriber import pictures
 from services.transcriber.containers import open_container
-from services.transcriber.pictures import Roll
+from services.transcriber.pictures import Roll, Shot
 from tests.support.media import MediaMaker, Tone
 from tests.support.pictures import near, turned, video
 
@@ -23,6 +23,11 @@ def taken(path: Path) -> Roll:
         track = pictures.picture_track(container)
         assert track is not None
         return pictures.collect(container, track)
+
+
+def frames(roll: Roll) -> list[np.ndarray]:
+    """The pictures, as large as they are kept."""
+    return [decoded(shot.jpegs[-1]) for shot in roll.shots]
 
 
 @pytest.mark.parametrize(
@@ -42,7 +47,7 @@ def test_each_picture_is_of_its_second(tmp_path: Path, name: str, codec: str, co
     roll = taken(path)
     # In a transport stream, which has no index, the key frame behind a second is found where the one before is not.
     assert [round(time) for time in roll.times] == ([0, 3, 5, 7] if container == "mpegts" else [0, 2, 4, 6])
-    for time, frame in zip(roll.times, roll.frames, strict=True):
+    for time, frame in zip(roll.times, frames(roll), strict=True):
         assert near(frame[-4, -4], int(time + 0.05)), (time, frame[-4, -4])
 
 
@@ -55,14 +60,14 @@ def test_a_clock_that_begins_late_is_moved_as_players_do(tmp_path: Path) -> None
     path = video(tmp_path / "a.ts", seconds=6, video_codec="mpeg2video", container="mpegts", begins=500)
     roll = taken(path)
     assert [round(time) for time in roll.times] == [0, 3, 5]
-    assert near(roll.frames[1][-4, -4], 3)
+    assert near(frames(roll)[1][-4, -4], 3)
 
 
 def test_pixels_are_shown_square_and_upright(tmp_path: Path) -> None:
     wide = video(tmp_path / "wide.mp4", seconds=2, video_codec="libx264", shape=Fraction(2, 1))
-    assert taken(wide).frames[0].shape == (64, 192, 3)
+    assert frames(taken(wide))[0].shape == (64, 192, 3)
     phone = turned(video(tmp_path / "phone.mp4", seconds=2, video_codec="libx264"))
-    shown = taken(phone).frames[0]
+    shown = frames(taken(phone))[0]
     assert shown.shape == (96, 64, 3)
     # The bright corner, upper left as stored, is at the upper right when turned clockwise.
     assert shown[8, -8].min() > 200
@@ -76,7 +81,7 @@ def test_there_are_never_too_many(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
     roll = Roll(apart=1.0)  # where the length is not known they are thinned out on the way
     for second in range(100):
         if roll.wants(second):
-            roll.add(float(second), np.zeros((2, 2, 3), np.uint8))
+            roll.add(float(second), Shot.of(np.zeros((2, 2, 3), np.uint8)))
     assert len(roll.times) <= 5
     assert roll.times == sorted(roll.times)
     assert roll.times[-1] > 50
@@ -100,7 +105,7 @@ def test_sound_alone_has_none_and_its_cover_is_one(tmp_path: Path, media: MediaM
                 packet.stream = front
                 out.mux(packet)
     roll = taken(path)
-    assert (len(roll.times), roll.frames[0].shape) == (1, (50, 50, 3))
+    assert (len(roll.times), frames(roll)[0].shape) == (1, (50, 50, 3))
     with open_container(path) as container:
         assert pictures.moving_track(container) is None
 
