@@ -149,6 +149,10 @@ class Video:
     index_token: str | None = None
     transcript_revision: int = 0
     """How often its transcript was edited."""
+    playable: str = ""
+    """What `links["media"]` gives: original, preparing, rendition or failed; empty until somebody has looked."""
+    playable_message: str = ""
+    """Why the original does not play in browsers, or why no rendition could be made."""
 
     @classmethod
     def parse(cls, data: Json, base_url: str = "") -> Self:
@@ -171,6 +175,8 @@ class Video:
             tags=tuple(data.get("tags") or ()),
             index_token=data.get("index_token") or None,
             transcript_revision=data.get("transcript_revision") or 0,
+            playable=data.get("playable") or "",
+            playable_message=data.get("playable_message") or "",
         )
 
     @property

@@ -449,3 +449,11 @@ def test_a_key_is_sent_with_every_request(
         client.get("vid_1")
     asyncio.run(ask(gateway))
     assert [request.headers.get("authorization") for request in gateway.requests] == [sent, sent]
+
+
+def test_a_video_says_what_players_are_given() -> None:
+    data = {"video_id": "vid_a", "status": "ready", "playable": "failed", "playable_message": "It is damaged."}
+    video = api.Video.parse({**data, "links": {"thumbnail": "/v1/videos/vid_a/thumbnail"}}, "http://mesh")
+    assert (video.playable, video.playable_message) == ("failed", "It is damaged.")
+    assert video.links["thumbnail"] == "http://mesh/v1/videos/vid_a/thumbnail"
+    assert api.Video.parse({"video_id": "vid_a", "status": "ready", "playable": None}).playable == ""
