@@ -50,7 +50,8 @@ class Install:
 
 INSTALLS = {
     "": Install(("earmark.client", "earmark.cli", "earmark.v1.search_service_pb2_grpc"), (*HEAVY, "nats", "pymongo")),
-    "gateway": Install(("services.gateway.app",), HEAVY, ("services/gateway/web/index.html",), 250, "gateway"),
+    "gateway": Install(("services.gateway.app",), HEAVY, ("services/gateway/web/index.html",), 420, "gateway"),
+    "k8s": Install(("earmark.k8s.cluster", "earmark.cli", "kubernetes.client"), (*HEAVY, "nats", "pymongo")),
     "transcriber": Install(("services.transcriber.app",), ("torch", "faiss"), (), 600, "transcriber"),
     "embedder": Install(("services.embedder.app",), ("ctranslate2", "faiss", "av"), (), 1600, "embedder"),
     "indexer": Install(("services.indexer.app",), ("ctranslate2", "torch", "av"), (), 400, "indexer"),

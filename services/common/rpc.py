@@ -63,23 +63,16 @@ def make_server(
     )
 
 
-def connect(target: str, *, retry: bool = False) -> grpc.aio.Channel:
-    """Opens a channel that spreads its calls over all addresses of `target` and connects again quickly.
+def connect(target: str) -> grpc.aio.Channel:
+    """Opens a channel that connects again quickly, and notices a peer that has vanished.
+
+    A channel has one connection to each address of its target. What is to be spread over the processes of a service
+    has a channel to each of them instead (`services.gateway.addresses`): then load and failures are told apart.
 
     Args:
-        target: `host:port`, or `dns:///name:port` for several addresses.
-        retry: Whether UNAVAILABLE is tried again, up to three times; for idempotent unary calls only.
+        target: `host:port`; or `dns:///name:port`, over all addresses of which calls take turns.
     """
     config: dict[str, Any] = {"loadBalancingConfig": [{"round_robin": {}}]}
-    if retry:
-        policy = {
-            "maxAttempts": 4,
-            "initialBackoff": "0.05s",
-            "maxBackoff": "1s",
-            "backoffMultiplier": 3,
-            "retryableStatusCodes": ["UNAVAILABLE"],
-        }
-        config["methodConfig"] = [{"name": [{}], "retryPolicy": policy}]
     options = [
         *_KEEPALIVE,
         ("grpc.service_config", json.dumps(config)),

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import datetime as dt
 import secrets
+import socket
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
 from functools import partial
 
 import structlog
+from ulid import ULID
 
 from earmark.v1 import search_service_pb2_grpc, transcript_service_pb2_grpc, video_service_pb2_grpc
 from services.common import mongo, urls
@@ -26,26 +29,34 @@ from services.common.slot_goal import SlotGoals
 from services.common.slots import SlotTables
 from services.common.videos.store import VideoStore
 from services.common.videos.sweeper import Sweeper
+from services.gateway import addresses
 from services.gateway.access.caller import caller
 from services.gateway.access.gate import KeyGate, OpenGate
 from services.gateway.access.keys import Keys
 from services.gateway.access.quota import Quota
 from services.gateway.access.signing import Signer
+from services.gateway.address_directory import AddressDirectory
+from services.gateway.addresses import Addresses
 from services.gateway.cache.answers import CachedSearch
 from services.gateway.cache.embeddings import CachedEmbedder
 from services.gateway.cache.store import CacheStore, MemoryStore
-from services.gateway.clients import GrpcEmbedder, GrpcShard, watch_replicas
+from services.gateway.clients import STATE_SECONDS, GrpcEmbedder, GrpcShard, watch_replicas
 from services.gateway.consumer import Cleaner, Undertaker
 from services.gateway.directory import RegistryDirectory, ShardDirectory, StaticDirectory
 from services.gateway.edits import Edits
+from services.gateway.embedders import Embedders
 from services.gateway.fanout import Fanout
 from services.gateway.http import api
 from services.gateway.http.health import Check, State
 from services.gateway.http.server import HttpServer
 from services.gateway.imports import Imports
+from services.gateway.kube.api import KubeApi
+from services.gateway.kube.endpoints import EndpointSliceAddresses
+from services.gateway.kube.lease import LeaseLeadership, Timing
+from services.gateway.leadership import EveryoneLeads, Leadership
 from services.gateway.library import Library
 from services.gateway.operations.overview import Operations
-from services.gateway.peers import GrpcPeers
+from services.gateway.peers import GrpcPeers, Registry
 from services.gateway.pictures import Pictures
 from services.gateway.rebalance import Rebalancer
 from services.gateway.routing import Routes, keep_up
@@ -82,21 +93,26 @@ async def build(settings: Settings, stack: AsyncExitStack) -> Service:
     quota = Quota(usage=stored_keys)
     visible = VisibleVideos(store=videos, quota=quota)
 
-    embedder = GrpcEmbedder.connect(settings.embedder_target)
+    kube = _kube(settings, stack)
+    embedder_addresses = _embedder_addresses(settings, kube)
+    embedder = Embedders(
+        embedder_addresses,
+        connect=GrpcEmbedder.connect,
+        target=settings.embedder_service if kube else settings.embedder_target,
+        linger_seconds=settings.search_deadline_seconds,
+    )
     stack.push_async_callback(embedder.close)
     vectors, answers = _caches(settings, stack)
     cached_embedder = CachedEmbedder(embedder, vectors)
     registry, tables, goals = IndexerRegistry(database), SlotTables(database), SlotGoals(database)
     routes = Routes(tables.load)
-    directory = _directory(settings, registry)
-    refreshes = [routes.refresh]
-    if isinstance(directory, RegistryDirectory):
-        refreshes.append(directory.refresh)
-    stack.push_async_callback(directory.close)
+    index = await _index(settings, kube, registry)
+    stack.push_async_callback(index.directory.close)
+    refreshes = [routes.refresh, *index.refreshes]
     for refresh in refreshes:
         await refresh()
 
-    peers = GrpcPeers(registry)
+    peers = GrpcPeers(index.registry)
     stack.push_async_callback(peers.close)
     operations = Operations(
         peers=peers,
@@ -106,7 +122,7 @@ async def build(settings: Settings, stack: AsyncExitStack) -> Service:
         caches=lambda: {"embeddings": cached_embedder.counts.shown(), "answers": searcher.counts.shown()},
         keep_queries=settings.query_statistics,
     )
-    fanout = Fanout(directory=directory, routes=routes)
+    fanout = Fanout(directory=index.directory, routes=routes)
     uncached = Searcher(
         embedder=cached_embedder,
         fanout=fanout,
@@ -211,7 +227,7 @@ async def build(settings: Settings, stack: AsyncExitStack) -> Service:
         shards=Shards(tables=tables, goals=goals, peers=peers, stream=bus, driver=rebalancer),
         operations=operations,
         query_max_chars=settings.search_query_max_chars,
-        checks=_checks(database, bus, embedder, directory, routes),
+        checks=_checks(database, bus, embedder, index.directory, routes),
         stopping=stopping,
     )
     http = HttpServer(app, host=settings.http_host, port=settings.http_port)
@@ -249,10 +265,12 @@ async def build(settings: Settings, stack: AsyncExitStack) -> Service:
         ],
         tasks={
             "http": http.run,
-            "sweeper": sweeper.run,
+            "maintenance": lambda: _leadership(settings, kube).lead(sweeper.run),
             "rebalancer": rebalancer.run,
             "routing": lambda: keep_up(refreshes, every_seconds=settings.routing_every_seconds),
-            "replicas": lambda: watch_replicas(directory.all_replicas, every_seconds=settings.health_every_seconds),
+            "embedders": lambda: embedder.run(every_seconds=settings.health_every_seconds),
+            "embedder-addresses": embedder_addresses.run,
+            **index.tasks,
         },
         # Not the shards: a gateway without one still answers, and says what is missing.
         readiness={"mongo": lambda: mongo.answers(database), "nats": _connected(bus)},
@@ -260,21 +278,6 @@ async def build(settings: Settings, stack: AsyncExitStack) -> Service:
         on_stop=[http.stop],
         on_serving=on_serving,
         bus=bus,
-    )
-
-
-def _directory(settings: Settings, registry: IndexerRegistry) -> StaticDirectory | RegistryDirectory:
-    """Gives what knows the replicas of the shards: those of the settings, or those that have registered."""
-    if settings.shard_targets:
-        return StaticDirectory(
-            [[GrpcShard.connect(target) for target in row] for row in settings.shard_targets],
-            max_lag_events=settings.search_max_lag_events,
-        )
-    return RegistryDirectory(
-        registry.peers,
-        connect=GrpcShard.connect,
-        linger_seconds=settings.search_deadline_seconds,
-        max_lag_events=settings.search_max_lag_events,
     )
 
 
@@ -317,6 +320,84 @@ def _made_by(settings: Settings) -> str:
     return f"{api.app_version()} {ranking}"
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Index:
+    """How the index is reached.
+
+    Attributes:
+        directory: Whom to search.
+        registry: Who there is, for operators.
+        refreshes: What is to be read again and again.
+        tasks: What keeps it up to date.
+    """
+
+    directory: StaticDirectory | RegistryDirectory | AddressDirectory
+    registry: Registry
+    refreshes: list[Callable[[], Awaitable[None]]] = field(default_factory=list)
+    tasks: dict[str, Callable[[], Awaitable[None]]] = field(default_factory=dict)
+
+
+async def _index(settings: Settings, kube: KubeApi | None, registry: IndexerRegistry) -> _Index:
+    """Finds the indexers: in a list, else by what the cluster says, else by what they say of themselves."""
+    lag, linger = settings.search_max_lag_events, max(settings.search_deadline_seconds, 2 * STATE_SECONDS)
+    every = settings.health_every_seconds
+    if kube is not None and not settings.shard_targets:
+        places = EndpointSliceAddresses(kube, service=settings.indexer_service)
+        places.assume([peer.target for peer in await registry.peers()])
+        of_cluster = AddressDirectory(
+            places, connect=GrpcShard.connect, linger_seconds=linger, max_lag_events=lag, look_seconds=STATE_SECONDS
+        )
+        return _Index(
+            directory=of_cluster,
+            registry=of_cluster,
+            tasks={"indexer-addresses": places.run, "replicas": lambda: of_cluster.run(every_seconds=every)},
+        )
+    directory: StaticDirectory | RegistryDirectory
+    refreshes: list[Callable[[], Awaitable[None]]] = []
+    if settings.shard_targets:
+        rows = [[GrpcShard.connect(target) for target in row] for row in settings.shard_targets]
+        directory = StaticDirectory(rows, max_lag_events=lag)
+    else:
+        directory = RegistryDirectory(
+            registry.peers, connect=GrpcShard.connect, linger_seconds=linger, max_lag_events=lag
+        )
+        refreshes.append(directory.refresh)
+    return _Index(
+        directory=directory,
+        registry=registry,
+        refreshes=refreshes,
+        tasks={"replicas": lambda: watch_replicas(directory.all_replicas, every_seconds=every)},
+    )
+
+
+def _kube(settings: Settings, stack: AsyncExitStack) -> KubeApi | None:
+    """Gives the cluster's API; None outside of Kubernetes."""
+    if not settings.kubernetes_namespace:
+        return None
+    kube = KubeApi.connect(url=settings.kubernetes_api, namespace=settings.kubernetes_namespace)
+    stack.push_async_callback(kube.close)
+    return kube
+
+
+def _embedder_addresses(settings: Settings, kube: KubeApi | None) -> Addresses:
+    if kube is None:
+        return addresses.of_target(settings.embedder_target)
+    of_cluster = EndpointSliceAddresses(kube, service=settings.embedder_service)
+    of_cluster.assume(settings.embedder_target.split(","))
+    return of_cluster
+
+
+def _leadership(settings: Settings, kube: KubeApi | None) -> Leadership:
+    if kube is None:
+        return EveryoneLeads()
+    return LeaseLeadership(
+        kube,
+        name=settings.lease_name,
+        identity=f"{socket.gethostname()}_{ULID()}",
+        timing=Timing.of(settings.lease_seconds),
+    )
+
+
 def _connected(bus: EventBus) -> Callable[[], Awaitable[bool]]:
     async def check() -> bool:
         return bus.connected
@@ -325,7 +406,7 @@ def _connected(bus: EventBus) -> Callable[[], Awaitable[bool]]:
 
 
 def _checks(
-    database: mongo.Database, bus: EventBus, embedder: GrpcEmbedder, directory: ShardDirectory, routes: Routes
+    database: mongo.Database, bus: EventBus, embedder: Embedders, directory: ShardDirectory, routes: Routes
 ) -> Callable[[], dict[str, Check]]:
     """What `/readyz` asks: the shards are those of the moment."""
 
@@ -336,7 +417,8 @@ def _checks(
         return State(ready=bus.connected)
 
     async def embedder_state() -> State:
-        return State(ready=await embedder.ready(timeout=1.0), detail=embedder.target)
+        known = f"{embedder.target}, {embedder.count} known" if embedder.count != 1 else embedder.target
+        return State(ready=await embedder.ready(timeout=1.0), detail=known)
 
     def shard_state(shard: int) -> Check:
         async def check() -> State:

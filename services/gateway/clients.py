@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Sequence
 from typing import Self
 
@@ -15,6 +14,7 @@ from earmark.internal.v1 import shard_service_pb2 as shard_pb
 from earmark.internal.v1 import shard_service_pb2_grpc as shard_grpc
 from services.common.rpc import connect, from_rpc
 from services.gateway.directory import Replica
+from services.gateway.looks import keep_looking
 from services.gateway.search import QueryVector
 
 STATE_SECONDS = 1.0
@@ -44,12 +44,12 @@ class _Peer:
 
 
 class GrpcEmbedder(_Peer):
-    """The embedder, for queries."""
+    """One embedder, for queries. No retry inside the channel: another embedder is asked instead."""
 
     @classmethod
     def connect(cls, target: str) -> Self:
         """Opens the channel; it connects by itself, now and again."""
-        return cls(connect(target, retry=True), target, "earmark.internal.v1.EmbedderService")
+        return cls(connect(target), target, "earmark.internal.v1.EmbedderService")
 
     def __init__(self, channel: grpc.aio.Channel, target: str, service: str) -> None:
         super().__init__(channel, target, service)
@@ -112,9 +112,8 @@ class GrpcShard:
 
 async def watch_replicas(replicas: Callable[[], Sequence[Replica]], *, every_seconds: float) -> None:
     """Asks every replica how it is, for ever."""
-    while True:
-        asked = replicas()
-        states = await asyncio.gather(*(replica.client.state(timeout=STATE_SECONDS) for replica in asked))
-        for replica, state in zip(asked, states, strict=True):
-            replica.looked_at(state)
-        await asyncio.sleep(every_seconds)
+
+    async def look(replica: Replica) -> None:
+        replica.looked_at(await replica.client.state(timeout=STATE_SECONDS))
+
+    await keep_looking(replicas, look, every_seconds=every_seconds)

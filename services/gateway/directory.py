@@ -8,10 +8,9 @@ from typing import NamedTuple, Protocol
 
 from earmark.internal.v1 import shard_service_pb2 as pb
 from services.common.registry import Peer
+from services.gateway.ejection import Ejection
+from services.gateway.farewell import Farewell
 
-EJECT_AFTER_FAILURES = 3
-EJECT_SECONDS = 1.0
-EJECT_SECONDS_MAX = 30.0
 MAX_LAG_EVENTS = 1000
 
 
@@ -78,15 +77,15 @@ class Replica:
         number: Its number among the replicas of the shard; None while that is not known.
         slot_table_version: Version of the slot table it goes by.
         outstanding: Searches under way.
+        leaving: Whether it is about to end.
     """
 
     __slots__ = (
-        "_clock",
-        "_ejected_until",
-        "_failures",
+        "_ejection",
         "applied_sequence",
         "client",
         "lag",
+        "leaving",
         "model_revision",
         "number",
         "outstanding",
@@ -107,14 +106,13 @@ class Replica:
         self.number: int | None = None
         self.slot_table_version = 0
         self.outstanding = 0
-        self._failures = 0
-        self._ejected_until = 0.0
-        self._clock = clock
+        self.leaving = False
+        self._ejection = Ejection(clock=clock)
 
     @property
     def ejected(self) -> bool:
         """Whether it failed several times in a row a moment ago, and is given time to recover."""
-        return self._ejected_until > 0.0 and self._clock() < self._ejected_until
+        return self._ejection.ejected
 
     def looked_at(self, state: pb.GetShardResponse | None) -> None:
         """Notes what it said of itself; None when it said nothing.
@@ -134,18 +132,14 @@ class Replica:
 
     def answered(self, response: pb.SearchShardResponse) -> None:
         """Notes an answer, with how far the replica was."""
-        self._failures = 0
-        self._ejected_until = 0.0
+        self._ejection.succeeded()
         self.number = response.replica
         self.lag = response.lag
         self.applied_sequence = max(self.applied_sequence, response.applied_sequence)
 
     def failed(self) -> None:
         """Notes a failure that is the replica's own: it could not be reached or did not answer in time."""
-        self._failures += 1
-        if self._failures >= EJECT_AFTER_FAILURES:
-            times = self._failures - EJECT_AFTER_FAILURES
-            self._ejected_until = self._clock() + min(EJECT_SECONDS * 2**times, EJECT_SECONDS_MAX)
+        self._ejection.failed()
 
 
 class ShardDirectory(Protocol):
@@ -168,13 +162,13 @@ class ShardDirectory(Protocol):
         ...
 
 
-class _Rows:
+class Rows:
     """Replicas by shard, and the choice among them.
 
     A replica that says it is not ready is not asked. Left out as long as there are others: one that failed several
-    times in a row, one that is too far behind the events, one that lacks what the search needs, one that has not
-    said anything yet. Of the rest the one with the fewest searches under way is taken, which also moves load away
-    from a slow one; of equals the search's taste decides, or they take turns.
+    times in a row, one that is about to end, one that is too far behind the events, one that lacks what the search
+    needs, one that has not said anything yet. Of the rest the one with the fewest searches under way is taken, which
+    also moves load away from a slow one; of equals the search's taste decides, or they take turns.
     """
 
     def __init__(self, *, max_lag_events: int) -> None:
@@ -208,6 +202,7 @@ class _Rows:
         if not left:
             return None
         left = [replica for replica in left if not replica.ejected] or left
+        left = [replica for replica in left if not replica.leaving] or left
         left = [replica for replica in left if replica.lag <= self._max_lag] or left
         left = [replica for replica in left if not replica.slots or not needs.slots & ~replica.slots] or left
         if needs.min_sequence:
@@ -218,7 +213,7 @@ class _Rows:
         return min(left[first:] + left[:first], key=lambda replica: replica.outstanding)
 
 
-class StaticDirectory(_Rows):
+class StaticDirectory(Rows):
     """The replicas of a list given at start: for each shard, from 0, the clients of its replicas."""
 
     def __init__(
@@ -238,7 +233,7 @@ class StaticDirectory(_Rows):
             await replica.client.close()
 
 
-class RegistryDirectory(_Rows):
+class RegistryDirectory(Rows):
     """The replicas that are registered, kept up with by `refresh`.
 
     Args:
@@ -261,10 +256,9 @@ class RegistryDirectory(_Rows):
         super().__init__(max_lag_events=max_lag_events)
         self._peers = peers
         self._connect = connect
-        self._linger = linger_seconds
         self._clock = clock
         self._known: dict[Peer, Replica] = {}
-        self._leaving: list[tuple[float, ShardClient]] = []
+        self._farewell = Farewell(linger_seconds=linger_seconds, clock=clock)
 
     async def refresh(self) -> None:
         """Reads the registry. What is known stays as it is when that raises."""
@@ -273,22 +267,16 @@ class RegistryDirectory(_Rows):
             peer: self._known.get(peer) or Replica(self._connect(peer.target), peer.shard, clock=self._clock)
             for peer in peers
         }
-        now = self._clock()
-        self._leaving += [
-            (now + self._linger, replica.client) for peer, replica in self._known.items() if peer not in known
-        ]
+        self._farewell.add(replica.client for peer, replica in self._known.items() if peer not in known)
         rows: dict[int, list[Replica]] = {}
         for peer, replica in known.items():
             rows.setdefault(peer.shard, []).append(replica)
         self._known, self._rows = known, rows
-        due = [client for at, client in self._leaving if at <= now]
-        self._leaving = [(at, client) for at, client in self._leaving if at > now]
-        for client in due:
-            await client.close()
+        await self._farewell.close_due()
 
     async def close(self) -> None:
         """Closes all connections."""
-        clients = [*(replica.client for replica in self._known.values()), *(client for _, client in self._leaving)]
-        self._known, self._rows, self._leaving = {}, {}, []
-        for client in clients:
-            await client.close()
+        known, self._known, self._rows = self._known, {}, {}
+        await self._farewell.close()
+        for replica in known.values():
+            await replica.client.close()

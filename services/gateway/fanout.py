@@ -19,6 +19,7 @@ from prometheus_client import Counter
 from earmark.internal.v1 import shard_service_pb2 as pb
 from services.common.errors import EarmarkError, Unavailable
 from services.gateway.directory import Needs, Replica, ShardDirectory
+from services.gateway.ejection import FAULTS
 from services.gateway.ranking import Candidates, Scores, share
 from services.gateway.routing import ANY, Asked, Freshness, Route, Routes
 
@@ -27,8 +28,6 @@ _RECOMPUTE_EVERY = 32
 _HEDGE_QUANTILE = 0.95
 _HEDGE_SHARE = 0.1
 _HEDGE_BURST = 10.0
-# Errors that say something about the replica, not about the request.
-_REPLICA_FAULTS = frozenset({"UNAVAILABLE", "DEADLINE_EXCEEDED", "INTERNAL", "UNKNOWN"})
 # Another replica of the shard may well answer; the request itself is idempotent.
 _WORTH_ANOTHER = frozenset({"UNAVAILABLE"})
 SLOTS_NOT_HELD = "SLOTS_NOT_HELD"
@@ -234,7 +233,7 @@ class Fanout:
         try:
             response = await replica.client.search(request, timeout=max(deadline - time.monotonic(), 0.001))
         except EarmarkError as error:
-            if error.code in _REPLICA_FAULTS:
+            if error.code in FAULTS:
                 replica.failed()
             return None
         replica.answered(response)
@@ -296,7 +295,7 @@ class Fanout:
         try:
             response = await replica.client.search(request, timeout=max(deadline - started, 0.001))
         except EarmarkError as error:
-            if error.code in _REPLICA_FAULTS:
+            if error.code in FAULTS:
                 replica.failed()
             raise
         finally:

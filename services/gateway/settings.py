@@ -46,10 +46,25 @@ class Settings(CommonSettings):
     max_body_bytes: int = Field(default=2**20, ge=1024, le=2**30)
     """Size limit of a request whose body is neither media nor a transcript."""
     embedder_target: str = "127.0.0.1:50052"
-    """Where the embedder is; `dns:///name:port` spreads calls over all its addresses."""
+    """Where the embedders are: `host:port`, several addresses comma-separated, or `dns:///name:port`. Of a name all
+    addresses are asked, each over a connection of its own, and looked up again every second."""
     shard_targets: Annotated[list[list[str]], NoDecode] = Field(default_factory=list)
     """Where the index is, if not where its indexers say: a list with, for each shard, the list of its replicas, as JSON
     (`[["a:1","b:1"],["c:1"]]`) or named (`s0r0=a:1,s0r1=b:1,s1r0=c:1`)."""
+    kubernetes_namespace: str = ""
+    """Namespace in which the cluster says where indexers and embedders are (their EndpointSlices are watched) and which
+    gateway leads (a Lease). Empty: outside of Kubernetes."""
+    kubernetes_api: str = ""
+    """URL of the cluster's API, such as that of a `kubectl proxy`; left out, what the pod's service account says."""
+    indexer_service: str = "indexer"
+    """With a namespace: the Service of the indexers; its port is named `grpc`."""
+    embedder_service: str = "embedder"
+    """With a namespace: the Service of the embedders; its port is named `grpc`."""
+    lease_name: str = "earmark-gateway"
+    """With a namespace: the Lease that says which gateway sweeps."""
+    lease_seconds: int = Field(default=15, ge=3, le=600)
+    """Time after which another gateway leads when the leader is heard of no more. The leader itself stops after two
+    thirds of it."""
     routing_every_seconds: float = Field(default=1.0, gt=0, le=60)
     """Time between two looks at which indexers there are, and at which shard answers for which slot."""
     health_every_seconds: float = Field(default=0.5, gt=0, le=60)

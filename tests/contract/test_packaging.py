@@ -26,12 +26,12 @@ def test_every_requirement_is_pinned_at_a_version_it_admits() -> None:
 @pytest.mark.parametrize(
     ("module", "forbidden"),
     [
-        ("services.gateway.app", HEAVY),
+        ("services.gateway.app", HEAVY | {"kubernetes"}),
         ("services.transcriber.app", {"torch", "faiss", "sentence_transformers", "ctranslate2"}),
         ("services.embedder.app", {"faiss", "ctranslate2", "av", "torch"}),
         ("services.indexer.app", {"torch", "ctranslate2", "av", "sentence_transformers"}),
         ("earmark.client", HEAVY | {"nats", "pymongo", "grpc"}),
-        ("earmark.cli", HEAVY | {"nats", "pymongo"}),
+        ("earmark.cli", HEAVY | {"kubernetes", "nats", "pymongo"}),
     ],
 )
 def test_importing_loads_nothing_heavy(module: str, forbidden: set[str]) -> None:
@@ -46,6 +46,7 @@ def test_importing_loads_nothing_heavy(module: str, forbidden: set[str]) -> None
     [
         ("earmark/client", []),
         ("earmark/cli", []),
+        ("earmark/k8s", ["k8s"]),
         ("earmark/v1", []),
         ("earmark/local", ["service", "local"]),
         ("services/common", ["service"]),

@@ -1,7 +1,8 @@
-"""Choice of replicas: the same rules whether they come from a list or from the registry."""
+"""Choice of replicas: the same rules whether they come from a list, from the registry or from addresses."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 
 import pytest
@@ -9,14 +10,18 @@ import pytest
 from earmark.internal.v1 import shard_service_pb2 as pb
 from services.common.registry import Peer
 from services.common.slots import bitmap
+from services.common.tasks import cancel
+from services.gateway.address_directory import AddressDirectory
+from services.gateway.addresses import Address, StaticAddresses
 from services.gateway.directory import (
-    EJECT_AFTER_FAILURES,
     Needs,
     RegistryDirectory,
     Replica,
     ShardDirectory,
     StaticDirectory,
 )
+from services.gateway.ejection import EJECT_AFTER_FAILURES
+from tests.support.waiting import eventually
 
 
 class Client:
@@ -74,7 +79,26 @@ async def from_registry(*counts: int, clock: Clock | None = None) -> ShardDirect
     return directory
 
 
-@pytest.fixture(params=[from_list, from_registry])
+class Telling(Client):
+    """One that says which replica it is, as its target is called."""
+
+    async def state(self, *, timeout: float) -> pb.GetShardResponse | None:
+        shard, replica = self.target.removeprefix("s").split("r")
+        return pb.GetShardResponse(shard=int(shard), replica=int(replica))
+
+
+async def from_addresses(*counts: int, clock: Clock | None = None) -> ShardDirectory:
+    targets = [Address(f"s{s}r{r}") for s, count in enumerate(counts) for r in range(count)]
+    directory = AddressDirectory(StaticAddresses(targets), connect=Telling, linger_seconds=3, clock=clock or Clock())
+    looking = asyncio.create_task(directory.run(every_seconds=60))
+    await eventually(lambda: len(directory.all_replicas()) == len(targets))
+    await cancel([looking])
+    for replica in directory.all_replicas():
+        replica.ready = None  # the tests begin before any look
+    return directory
+
+
+@pytest.fixture(params=[from_list, from_registry, from_addresses])
 def make(request: pytest.FixtureRequest) -> Make:
     given: Make = request.param
     return given

@@ -1,0 +1,1 @@
+"""What the gateway takes from Kubernetes: where its peers are, and which gateway leads."""
