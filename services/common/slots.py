@@ -112,12 +112,24 @@ class SlotTables:
         if table is not None:
             return table
         owners = bytes(slot * shards // SLOTS for slot in range(SLOTS))
-        doc = {"_id": _ID, "version": 1, "shards": shards, "owners": Binary(owners), "moves": []}
+        doc = {
+            "_id": _ID,
+            "version": 1,
+            "shards": shards,
+            "owners": Binary(owners),
+            "moves": [],
+            "begun_with": shards,
+        }
         try:
             await self._routing.insert_one(doc)
         except DuplicateKeyError:
             return await self.load_or_create(shards)
         return _table(doc)
+
+    async def begun_with(self) -> int | None:
+        """Gives the number of shards the table was made with; None when there is none, or it is older than this."""
+        doc = await self._routing.find_one({"_id": _ID}, {"begun_with": True})
+        return doc.get("begun_with") if doc else None
 
     async def set_shards(self, table: SlotTable, shards: int) -> bool:
         """Says how many shards there are to be. False when the table has changed since, or one beyond still has slots.

@@ -12,6 +12,7 @@ from pymongo.errors import PyMongoError
 
 from earmark.internal.v1 import shard_service_pb2_grpc as pb_grpc
 from services.common import mongo
+from services.common.errors import FailedPrecondition
 from services.common.events.bus import EventBus
 from services.common.executor import BoundedExecutor
 from services.common.health import Health
@@ -25,8 +26,9 @@ from services.indexer.compactor import SegmentPolicy
 from services.indexer.consumer import StreamFollower, stream_identity
 from services.indexer.dense import DensePolicy
 from services.indexer.folder_lock import folder_lock
+from services.indexer.places import Place
 from services.indexer.remote import RemoteSnapshots
-from services.indexer.replica import Place, Replica, Threads
+from services.indexer.replica import Replica, Threads
 from services.indexer.servicer import ShardServicer
 from services.indexer.settings import Settings
 from services.indexer.snapshot import Origin, SnapshotFolder
@@ -52,6 +54,8 @@ async def build(settings: Settings, stack: AsyncExitStack) -> Service:
     """Connects, and gives what runs. The index is opened by the follower's task, while health says NOT_SERVING."""
     stack.enter_context(folder_lock(settings.index_dir))
     database = await mongo.connect(settings, stack)
+    tables = SlotTables(database)
+    await _check_numbering(settings, tables)
     bus = await EventBus.connect(settings, name=f"indexer-s{settings.shard}r{settings.replica}")
     stack.push_async_callback(bus.close)
     identity = await stream_identity(bus)
@@ -76,7 +80,7 @@ async def build(settings: Settings, stack: AsyncExitStack) -> Service:
     follower = StreamFollower(
         bus=bus,
         videos=VideoStore(database, bus),
-        tables=SlotTables(database),
+        tables=tables,
         replica=replica,
         remote=remote,
         identity=identity,
@@ -113,6 +117,22 @@ async def build(settings: Settings, stack: AsyncExitStack) -> Service:
         on_serving=announcement.on_serving,
         on_stop=[close],
     )
+
+
+async def _check_numbering(settings: Settings, tables: SlotTables) -> None:
+    """Refuses a number of shards by which indexers that have a place already would get another.
+
+    Raises:
+        FailedPrecondition: It is such a number.
+    """
+    begun_with = await tables.begun_with()
+    if settings.numbered_by_shards and begun_with is not None and begun_with != settings.shards:
+        raise FailedPrecondition(
+            f"EARMARK_SHARDS is {settings.shards}, but this index was begun with {begun_with}, by which its indexers "
+            f"are numbered: with another number they would change places. Set it back to {begun_with}, then run "
+            f"`earmark k8s scale-shards {settings.shards}`",
+            reason="INDEXERS_RENUMBERED",
+        )
 
 
 class _Announcement:

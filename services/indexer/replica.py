@@ -16,6 +16,7 @@ from services.common.tasks import cancel
 from services.indexer.builder import Builder
 from services.indexer.chunks import Change, Found, Query
 from services.indexer.compactor import Compactor, SegmentPolicy
+from services.indexer.places import Place
 from services.indexer.shard import Applied, Shard, SlotDigest
 from services.indexer.snapshot import Loaded, SnapshotFolder, State
 
@@ -26,14 +27,6 @@ class SlotsNotHeld(FailedPrecondition):
     """A slot that was asked for is not held here (any more, or yet): the asker's slot table is not the newest."""
 
     reason = "SLOTS_NOT_HELD"
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where a replica stands in the index."""
-
-    shard: int
-    replica: int
 
 
 @dataclass(frozen=True, slots=True)

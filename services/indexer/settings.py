@@ -6,12 +6,14 @@ import os
 import re
 import socket
 from pathlib import Path
-from typing import Self
+from typing import Annotated, Any, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
+from pydantic_settings import NoDecode
 
 from services.common.settings import CommonSettings
 from services.indexer.dense import DenseKind, DensePolicy
+from services.indexer.places import Place, parse_places, place_of
 
 
 class Settings(CommonSettings):
@@ -24,8 +26,12 @@ class Settings(CommonSettings):
     shards: int = Field(default=2, ge=1, le=256)
     """Shards that a slot table gets when there is none yet; afterwards the table says how many there are."""
     indexer_ordinal: int = Field(default=-1, ge=-1)
-    """Number of this indexer among all. It is replica `ordinal // shards` of shard `ordinal % shards`.
-    Left out, it is the number the host's name ends with, which is how a StatefulSet numbers its pods."""
+    """Number of this indexer among all. It is replica `ordinal // shards` of shard `ordinal % shards`, unless
+    `indexer_places` says otherwise. Left out, it is the number the host's name ends with, which is how a StatefulSet
+    numbers its pods."""
+    indexer_places: Annotated[tuple[Place, ...], NoDecode] = ()
+    """Places by ordinal, `s0r0,s1r0,s0r1,…`: so a number keeps its place when the number of shards changes
+    (`earmark k8s scale-shards` writes it). Numbers beyond its end are further replicas of the shards in it, in turn."""
     indexer_shard: int = Field(default=-1, ge=-1, le=255)
     """Number of the shard this indexer serves; left out, it follows from the ordinal. A shard that owns no slots yet
     waits for some (`earmark shards scale`)."""
@@ -60,6 +66,11 @@ class Settings(CommonSettings):
     search_queue: int = Field(default=64, ge=0, le=10_000)
     """Searches that may wait; one more is refused with RESOURCE_EXHAUSTED."""
 
+    @field_validator("indexer_places", mode="before")
+    @classmethod
+    def _parse_places(cls, value: Any) -> Any:
+        return parse_places(value) if isinstance(value, str) else value
+
     @model_validator(mode="after")
     def _ordinal_from_host(self) -> Self:
         if self.indexer_shard >= 0 and self.indexer_replica >= 0:
@@ -74,9 +85,18 @@ class Settings(CommonSettings):
     @property
     def shard(self) -> int:
         """Number of the shard this indexer serves."""
-        return self.indexer_shard if self.indexer_shard >= 0 else self.indexer_ordinal % self.shards
+        return self.indexer_shard if self.indexer_shard >= 0 else self._place.shard
 
     @property
     def replica(self) -> int:
         """Number of the replica of that shard."""
-        return self.indexer_replica if self.indexer_replica >= 0 else self.indexer_ordinal // self.shards
+        return self.indexer_replica if self.indexer_replica >= 0 else self._place.replica
+
+    @property
+    def numbered_by_shards(self) -> bool:
+        """Whether `shards` alone says which place this is."""
+        return not self.indexer_places and (self.indexer_shard < 0 or self.indexer_replica < 0)
+
+    @property
+    def _place(self) -> Place:
+        return place_of(self.indexer_ordinal, self.indexer_places, self.shards)

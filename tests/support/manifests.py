@@ -88,7 +88,9 @@ class Rendered:
             else:
                 assert source["secretRef"]["optional"] is True, "only a Secret that may be missing"
         for entry in container.get("env", []):
-            if "valueFrom" in entry:
+            if entry.get("valueFrom", {}).get("configMapKeyRef", {}).get("optional"):
+                found[entry["name"]] = ""  # there only once an operator has made it
+            elif "valueFrom" in entry:
                 field = entry["valueFrom"]["fieldRef"]["fieldPath"]
                 namespace = self.workloads[workload]["metadata"].get("namespace", "default")
                 found[entry["name"]] = {"metadata.name": f"{workload}-{ordinal}", "metadata.namespace": namespace}[

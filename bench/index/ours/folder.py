@@ -16,8 +16,9 @@ from services.indexer.chunks import Batch, Chunk, Vectors, VideoInfo
 from services.indexer.columns import ColumnWriter
 from services.indexer.compactor import SegmentPolicy
 from services.indexer.dense import DenseKind, DensePolicy
+from services.indexer.places import Place
 from services.indexer.record import encode
-from services.indexer.replica import Place, Replica, Threads
+from services.indexer.replica import Replica, Threads
 from services.indexer.shard import Shard
 from services.indexer.snapshot import Origin, SnapshotFolder, State
 

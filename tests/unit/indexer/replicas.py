@@ -7,7 +7,8 @@ from pathlib import Path
 
 from services.common.executor import BoundedExecutor
 from services.indexer.compactor import SegmentPolicy
-from services.indexer.replica import Place, Replica, Threads
+from services.indexer.places import Place
+from services.indexer.replica import Replica, Threads
 from services.indexer.snapshot import Origin, SnapshotFolder
 
 PLACE = Place(shard=1, replica=2)
