@@ -10,6 +10,7 @@ from earmark.cli.doctor import doctor
 from earmark.cli.editing import transcripts
 from earmark.cli.imports import import_transcripts
 from earmark.cli.ingest import ingest
+from earmark.cli.k8s import app as k8s
 from earmark.cli.keys import app as keys
 from earmark.cli.mesh import down, up
 from earmark.cli.plan import plan
@@ -35,6 +36,7 @@ app.command(rich_help_panel=MESH)(doctor)
 app.command(rich_help_panel=MESH)(demo)
 app.command(rich_help_panel=MESH)(plan)
 app.add_typer(shards, name="shards", rich_help_panel=MESH)
+app.add_typer(k8s, name="k8s", rich_help_panel=MESH)
 app.add_typer(keys, name="keys", rich_help_panel=MESH)
 app.command(rich_help_panel=VIDEOS)(ingest)
 app.command("import", rich_help_panel=VIDEOS)(import_transcripts)

@@ -27,6 +27,7 @@ class Replica:
     chunk_count: int | None
     applied_sequence: int | None
     lag: int | None
+    slots_held: int | None
     model: str | None
     rebuilds: int
     rebuilding: bool
@@ -53,6 +54,7 @@ class Replica:
             chunk_count=data.get("chunk_count"),
             applied_sequence=data.get("applied_sequence"),
             lag=data.get("lag"),
+            slots_held=data.get("slots_held"),
             model=data.get("model"),
             rebuilds=data.get("rebuilds") or 0,
             rebuilding=bool(data.get("rebuilding")),
