@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 LANGUAGE_CLEAR: Final = 0.8
@@ -33,24 +33,27 @@ class LanguageListener:
         self.current = language
         self._heard: dict[str, list[float]] = {}
 
-    def hear(self, ranked: Callable[[], Ranking], ahead: Callable[[], Iterator[Ranking]]) -> str:
+    @property
+    def fixed(self) -> bool:
+        """Whether the language is known, and nothing need be heard."""
+        return self._fixed
+
+    def hear(self, ranking: Ranking, later: Sequence[Ranking]) -> str:
         """Gives the language of the next window.
 
         Args:
-            ranked: Gives languages (ISO 639-1) with their probabilities, the most probable first; not asked when
-                the language is known.
-            ahead: Gives the same for windows after this one; asked only while no window has been clear.
+            ranking: Languages (ISO 639-1) with their probabilities, the most probable first.
+            later: The same for the windows after this one, which count only while no window has been clear.
         """
         if self._fixed:
             return self.current
-        languages = ranked()
-        top, probability = languages[0]
+        top, probability = ranking[0]
         if probability >= LANGUAGE_CLEAR:
             self.current = top
         elif not self.current:
-            clear = (later[0][0] for later in ahead() if later[0][1] >= LANGUAGE_CLEAR)
+            clear = (ahead[0][0] for ahead in later if ahead[0][1] >= LANGUAGE_CLEAR)
             self.current = next(clear, "") or self._hint or top
-        self._heard.setdefault(self.current, []).append(dict(languages).get(self.current, 0.0))
+        self._heard.setdefault(self.current, []).append(dict(ranking).get(self.current, 0.0))
         return self.current
 
     def verdict(self) -> tuple[str, float]:

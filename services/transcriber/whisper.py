@@ -13,16 +13,16 @@ from typing import Any, Final, Literal
 import numpy as np
 
 from services.common.speech import SpeechOptions
-from services.common.transcript import Segment, Word
+from services.common.transcript import Segment
 from services.transcriber.languages import LANGUAGE_CLEAR, LanguageListener
 from services.transcriber.pcm import SAMPLE_RATE, Samples
 from services.transcriber.recognizer import Instructions, NotAvailable, Recognition
 from services.transcriber.voice import FRAME, FRAME_SECONDS, INAUDIBLE, SPEECH, Voice, VoiceActivity
+from services.transcriber.windows import WINDOW_SECONDS, Decoding, Speech
 
 _GAP_SECONDS: Final = 1.5
 """Between words further apart than this a segment is split: Whisper, which does not hear the silence that voice
 activity detection took out, joins what was said before and after it."""
-_WINDOW_SECONDS: Final = 30.0
 _MARGIN_SECONDS: Final = 0.2
 _AROUND_SECONDS: Final = 0.4
 _JOINT_SECONDS: Final = 0.8
@@ -36,9 +36,6 @@ _RECOVERED_SURE: Final = 0.5
 """Mean probability of its words from which a text is believed that was not found at first."""
 _SHORTEST_DECIDED_SECONDS: Final = 2.0
 _NO_WORSE: Final = 0.05
-_VAD: Final = {"min_silence_duration_ms": 2000, "speech_pad_ms": 400, "min_speech_duration_ms": 128}
-"""The library's own silence and padding: closer ones (500 and 200 ms) were no faster and no better in words right, and
-lost the first word after noise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,14 +110,14 @@ class WhisperRecognizer:
         language = given if given in known else ""
         # English-only models cannot translate, and need not.
         translate = options.task == "translate" and multilingual
-        self._model.told = _told(options)
-        listener = LanguageListener(language, instructions.hint if instructions.hint in known else "")
-        segments = self._windows(samples, listener, translate=translate)
-        if not language:
-            segments = self._decided_again(samples, segments, translate=translate)
+        how = Decoding(self._options.beam, translate=translate, told=_told(options))
         if voice is None:
             voice = VoiceActivity().of_whole(samples)
-        segments = self._recovered(samples, segments, voice, language=language, translate=translate)
+        listener = LanguageListener(language, instructions.hint if instructions.hint in known else "")
+        segments = self._windows(samples, voice, listener, how)
+        if not language:
+            segments = self._decided_again(samples, voice, segments, how)
+        segments = self._recovered(samples, voice, segments, language, how)
         if not segments:
             return Recognition("", 0.0, [])
         spoken: dict[str, float] = {}
@@ -133,34 +130,21 @@ class WhisperRecognizer:
             main, segments = "en", [replace(segment, language="en") for segment in segments]
         return Recognition(main, probability, segments, spoken)
 
-    def _windows(self, samples: Samples, listener: LanguageListener, *, translate: bool) -> list[Segment]:
-        """Recognizes window by window; each segment has the language its window was heard in."""
-        self._model.listener = listener
-        found, _ = self._model.transcribe(
-            samples,
-            language=listener.current or "en",  # only a first guess: the listener decides each window
-            task="translate" if translate else "transcribe",
-            beam_size=self._options.beam,
-            temperature=[0.0],
-            condition_on_previous_text=False,
-            word_timestamps=True,
-            vad_filter=True,
-            vad_parameters=dict(_VAD),
-        )
-        # The library gives a window's segments before it hears the next window.
-        return [
-            replace(part, language=listener.current)
-            for segment in found
-            for part in split_at_gaps(_segment(segment))
-            if part.text
-        ]
+    def _windows(self, samples: Samples, voice: Voice, listener: LanguageListener, how: Decoding) -> list[Segment]:
+        """Recognizes the speech window by window; each segment has the language its window was heard in."""
+        speech = Speech(samples, voice)
+        windows = speech.windows()
+        if not windows:
+            return []
+        found = self._model.texts(speech.samples, windows, listener, how)
+        return [part for segment in found for part in split_at_gaps(speech.restored(segment)) if part.text]
 
-    def _decided_again(self, samples: Samples, segments: list[Segment], *, translate: bool) -> list[Segment]:
+    def _decided_again(self, samples: Samples, voice: Voice, segments: list[Segment], how: Decoding) -> list[Segment]:
         """Where the language changes, listens to each segment by itself: a window has one language, speech may not."""
         edges = [b.start for a, b in pairwise(segments) if a.language != b.language]
         decided: list[Segment] = []
         for place, segment in enumerate(segments):
-            near = any(abs(edge - segment.start) < _WINDOW_SECONDS for edge in edges)
+            near = any(abs(edge - segment.start) < WINDOW_SECONDS for edge in edges)
             if not near or segment.end - segment.start < _SHORTEST_DECIDED_SECONDS:
                 decided.append(segment)
                 continue
@@ -168,12 +152,12 @@ class WhisperRecognizer:
             before = min(segments[place - 1].end, segment.start) if place else 0.0
             after = max(segments[place + 1].start, segment.end) if place + 1 < len(segments) else math.inf
             start = max(before, segment.start - _MARGIN_SECONDS)
-            piece = samples[_sample(start) : _sample(min(after, segment.end + _MARGIN_SECONDS))]
+            piece, speech = _cut(samples, voice, start, min(after, segment.end + _MARGIN_SECONDS))
             language, probability = self._model.language_of(piece)
             if language == segment.language or probability < LANGUAGE_CLEAR:
                 decided.append(segment)
                 continue
-            again = self._windows(piece, LanguageListener(language, ""), translate=translate)
+            again = self._windows(piece, speech, LanguageListener(language, ""), how)
             if again and _sure(again) >= _sure([segment]) - _NO_WORSE:
                 decided += [_moved(part, start) for part in again]
             else:
@@ -181,11 +165,11 @@ class WhisperRecognizer:
         return decided
 
     def _recovered(
-        self, samples: Samples, segments: list[Segment], voice: Voice, *, language: str, translate: bool
+        self, samples: Samples, voice: Voice, segments: list[Segment], language: str, how: Decoding
     ) -> list[Segment]:
         """Goes over speech again that no segment covers: a window may end with its first language, or skip a voice."""
         tried: set[tuple[float, float]] = set()
-        left = _RECOVERIES + int(len(samples) / SAMPLE_RATE / _WINDOW_SECONDS)
+        left = _RECOVERIES + int(len(samples) / SAMPLE_RATE / WINDOW_SECONDS)
         fruitless = 0
         while left and fruitless < _FRUITLESS:
             stretch = next((one for one in uncovered(voice, segments) if one not in tried), None)
@@ -196,7 +180,7 @@ class WhisperRecognizer:
             start, end = stretch
             before = [segment.language for segment in segments if segment.end <= start]
             listener = LanguageListener(language, before[-1] if before else "")
-            heard = self._windows(samples[_sample(start) : _sample(end)], listener, translate=translate)
+            heard = self._windows(*_cut(samples, voice, start, end), listener, how)
             found = [_moved(part, start) for part in heard if _sure([part]) >= _RECOVERED_SURE]
             fruitless = 0 if found else fruitless + 1
             segments = sorted(segments + found, key=lambda segment: segment.start)
@@ -258,8 +242,12 @@ def _moved(segment: Segment, seconds: float) -> Segment:
     )
 
 
-def _sample(seconds: float) -> int:
-    return max(0, round(seconds * SAMPLE_RATE))
+def _cut(samples: Samples, voice: Voice, start: float, end: float) -> tuple[Samples, Voice]:
+    """Gives a stretch (seconds) of audio and of its voice activity."""
+    first, last = max(0, round(start * SAMPLE_RATE)), len(samples)
+    if end < math.inf:
+        last = round(end * SAMPLE_RATE)
+    return samples[first:last], voice[first // FRAME : -(-last // FRAME)]
 
 
 def _told(options: SpeechOptions) -> str:
@@ -283,7 +271,7 @@ def split_at_gaps(segment: Segment) -> list[Segment]:
 def _load(options: WhisperOptions) -> Any:
     import ctranslate2
 
-    from services.transcriber.steady_whisper import SteadyWhisper
+    from services.transcriber.batched_whisper import BatchedWhisper
 
     device = options.device
     if device == "auto":
@@ -292,7 +280,7 @@ def _load(options: WhisperOptions) -> Any:
     if compute_type == "auto":
         compute_type = "float16" if device == "cuda" else "int8"
     try:
-        return SteadyWhisper(
+        return BatchedWhisper(
             options.model,
             device=device,
             compute_type=compute_type,
@@ -302,19 +290,6 @@ def _load(options: WhisperOptions) -> Any:
         )
     except (OSError, ValueError, RuntimeError) as error:
         raise NotAvailable(f"the speech model {options.model!r} cannot be loaded on {device}: {error}") from error
-
-
-def _segment(segment: Any) -> Segment:
-    words = [Word(word.start, word.end, word.word, round(float(word.probability), 4)) for word in segment.words or []]
-    return Segment(
-        start=float(segment.start),
-        end=float(segment.end),
-        text=segment.text.strip(),
-        words=[replace(word, start=float(word.start), end=float(word.end)) for word in words],
-        average_log_probability=round(float(segment.avg_logprob), 4),
-        no_speech_probability=round(float(segment.no_speech_prob), 4),
-        compression_ratio=round(float(segment.compression_ratio), 4),
-    )
 
 
 def _model_name(model: str) -> str:

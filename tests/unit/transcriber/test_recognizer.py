@@ -1,6 +1,5 @@
 """The parts of recognition that need no model, and the scripted recognizer."""
 
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -55,45 +54,38 @@ def test_a_segment_over_a_long_silence_is_split() -> None:
     assert split_at_gaps(whole) == [whole]
 
 
-def heard(*languages: tuple[str, float]) -> Callable[[], list[tuple[str, float]]]:
-    return lambda: list(languages)
-
-
-def then(*windows: tuple[str, float]) -> Callable[[], Iterator[list[tuple[str, float]]]]:
-    return lambda: iter([[window] for window in windows])
-
-
-def unasked() -> Iterator[list[tuple[str, float]]]:
-    return pytest.fail("asked")
+def heard(*languages: tuple[str, float]) -> list[tuple[str, float]]:
+    return list(languages)
 
 
 def test_a_known_language_is_not_asked_for() -> None:
     listener = LanguageListener("de", "")
-    assert listener.hear(lambda: pytest.fail("asked"), unasked) == "de"
+    assert listener.fixed
+    assert listener.hear(heard(("fr", 1.0)), []) == "de"
     assert listener.verdict() == ("de", 1.0)
 
 
 def test_the_hint_is_kept_unless_the_audio_is_clear() -> None:
     listener = LanguageListener("", "de")
-    assert listener.hear(heard(("nl", 0.6), ("de", 0.3)), then(("nl", 0.5))) == "de"
-    assert listener.hear(heard(("en", 0.95), ("de", 0.01)), unasked) == "en"
+    assert listener.hear(heard(("nl", 0.6), ("de", 0.3)), [heard(("nl", 0.5))]) == "de"
+    assert listener.hear(heard(("en", 0.95), ("de", 0.01)), [heard(("fr", 1.0))]) == "en"
     # From there on English is what is expected.
-    assert listener.hear(heard(("cy", 0.5), ("en", 0.4)), unasked) == "en"
+    assert listener.hear(heard(("cy", 0.5), ("en", 0.4)), [heard(("fr", 1.0))]) == "en"
     assert listener.verdict()[0] == "en"
 
 
 def test_an_unclear_first_window_does_not_decide_for_the_rest() -> None:
     listener = LanguageListener("", "")
-    assert listener.hear(heard(("la", 0.3), ("it", 0.2)), then(("la", 0.4))) == "la"
-    assert listener.hear(heard(("it", 0.9)), unasked) == "it"
-    assert listener.hear(heard(("it", 0.99)), unasked) == "it"
+    assert listener.hear(heard(("la", 0.3), ("it", 0.2)), [heard(("la", 0.4))]) == "la"
+    assert listener.hear(heard(("it", 0.9)), []) == "it"
+    assert listener.hear(heard(("it", 0.99)), []) == "it"
     assert listener.verdict() == ("it", pytest.approx(0.945))
 
 
 def test_an_unclear_first_window_is_decided_by_the_next_clear_one_and_not_by_other_slices() -> None:
+    later = [heard(("fr", 0.5)), heard(("it", 0.97)), heard(("de", 0.99))]
     for hint in ("", "de", "en"):
-        listener = LanguageListener("", hint)
-        assert listener.hear(heard(("la", 0.3), ("it", 0.2)), then(("fr", 0.5), ("it", 0.97), ("de", 0.99))) == "it"
+        assert LanguageListener("", hint).hear(heard(("la", 0.3), ("it", 0.2)), later) == "it"
 
 
 @pytest.mark.parametrize(
