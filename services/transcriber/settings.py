@@ -38,7 +38,7 @@ class Settings(CommonSettings):
     """Child processes, each with a model of its own; 0 is one a core as far as memory goes, or one on a GPU."""
     recognizer_threads: int = Field(default=1, ge=1, le=64)
     """Threads of each; one gains the most from the cores (docs/benchmarks.md)."""
-    recognizer_beam: int = Field(default=5, ge=1, le=10)
+    recognizer_beam: int = Field(default=1, ge=1, le=10)
     """Beams of the search; 1 is greedy and takes a fifth to a quarter less time, but gets more words wrong (6.4 % of
     real English speech against 5.6 %, docs/benchmarks.md)."""
     recognizer_queue: int = Field(default=4, ge=0, le=1000)

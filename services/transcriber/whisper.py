@@ -15,25 +15,22 @@ import numpy as np
 from services.common.speech import SpeechOptions
 from services.common.transcript import Segment
 from services.transcriber.languages import LANGUAGE_CLEAR, LanguageListener
+from services.transcriber.missing import Missing, uncovered
 from services.transcriber.pcm import SAMPLE_RATE, Samples
 from services.transcriber.recognizer import Instructions, NotAvailable, Recognition
-from services.transcriber.voice import FRAME, FRAME_SECONDS, INAUDIBLE, SPEECH, Voice, VoiceActivity
+from services.transcriber.voice import FRAME, INAUDIBLE, Voice, VoiceActivity
 from services.transcriber.windows import WINDOW_SECONDS, Decoding, Speech
 
 _GAP_SECONDS: Final = 1.5
 """Between words further apart than this a segment is split: Whisper, which does not hear the silence that voice
 activity detection took out, joins what was said before and after it."""
 _MARGIN_SECONDS: Final = 0.2
-_AROUND_SECONDS: Final = 0.4
-_JOINT_SECONDS: Final = 0.8
-_LEAST_MISSING_SECONDS: Final = 1.2
-"""Speech shorter than this that has no text is mostly no words: a laugh, a breath, a voice in the music."""
 _RECOVERIES: Final = 6
 """Stretches gone over again in any slice, beside one for each window of it; more would double the work on babble."""
 _FRUITLESS: Final = 3
 """After this many in a row without a word that is believed, what is left is taken for voices that say none."""
 _RECOVERED_SURE: Final = 0.5
-"""Mean probability of its words from which a text is believed that was not found at first."""
+"""Mean probability of its words from which a text is believed that was not found at first, amid speech."""
 _SHORTEST_DECIDED_SECONDS: Final = 2.0
 _NO_WORSE: Final = 0.05
 
@@ -168,7 +165,7 @@ class WhisperRecognizer:
         self, samples: Samples, voice: Voice, segments: list[Segment], language: str, how: Decoding
     ) -> list[Segment]:
         """Goes over speech again that no segment covers: a window may end with its first language, or skip a voice."""
-        tried: set[tuple[float, float]] = set()
+        tried: set[Missing] = set()
         left = _RECOVERIES + int(len(samples) / SAMPLE_RATE / WINDOW_SECONDS)
         fruitless = 0
         while left and fruitless < _FRUITLESS:
@@ -177,11 +174,11 @@ class WhisperRecognizer:
                 break
             tried.add(stretch)
             left -= 1
-            start, end = stretch
+            start, end, alone = stretch
             before = [segment.language for segment in segments if segment.end <= start]
             listener = LanguageListener(language, before[-1] if before else "")
             heard = self._windows(*_cut(samples, voice, start, end), listener, how)
-            found = [_moved(part, start) for part in heard if _sure([part]) >= _RECOVERED_SURE]
+            found = [_moved(part, start) for part in heard if alone or _sure([part]) >= _RECOVERED_SURE]
             fruitless = 0 if found else fruitless + 1
             segments = sorted(segments + found, key=lambda segment: segment.start)
         return segments
@@ -198,33 +195,6 @@ def audible(samples: Samples) -> tuple[int, int]:
         return 0, 0
     start = max(0, int(loud[0]) - SAMPLE_RATE)
     return start - start % FRAME, min(len(samples), int(loud[-1]) + 1 + SAMPLE_RATE)
-
-
-def uncovered(voice: Voice, segments: Sequence[Segment]) -> list[tuple[float, float]]:
-    """Gives the stretches (start and end, seconds) of clear speech that no segment covers, cut at pauses.
-
-    Args:
-        voice: Probability of speech of each frame, shape (frames,).
-        segments: What was recognized.
-    """
-    speech = voice >= SPEECH
-    for segment in segments:
-        first = max(0, int((segment.start - _MARGIN_SECONDS) / FRAME_SECONDS))
-        speech[first : math.ceil((segment.end + _MARGIN_SECONDS) / FRAME_SECONDS)] = False
-    frames = np.flatnonzero(speech)
-    if not len(frames):
-        return []
-    joint = round(_JOINT_SECONDS / FRAME_SECONDS)
-    stretches = []
-    for run in np.split(frames, np.flatnonzero(np.diff(frames) > joint) + 1):
-        if len(run) * FRAME_SECONDS < _LEAST_MISSING_SECONDS:
-            continue
-        # It reaches a little around, but not into what has been written.
-        start, end = float(run[0]) * FRAME_SECONDS, float(run[-1] + 1) * FRAME_SECONDS
-        before = max((segment.end for segment in segments if segment.end <= start), default=0.0)
-        after = min((segment.start for segment in segments if segment.start >= end), default=math.inf)
-        stretches.append((round(max(start - _AROUND_SECONDS, before), 3), round(min(end + _AROUND_SECONDS, after), 3)))
-    return stretches
 
 
 def _sure(segments: Sequence[Segment]) -> float:
