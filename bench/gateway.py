@@ -72,7 +72,9 @@ async def ingest(url: str, paths: Sequence[Path]) -> Ingested:
 
 async def _upload(client: httpx.AsyncClient, path: Path) -> dict[str, Any]:
     with path.open("rb") as file:
-        response = await client.post("/videos/upload", data={"title": path.stem}, files={"file": (path.name, file)})
+        response = await client.post(
+            "/videos/upload", data={"title": path.stem, "duplicate": "allow"}, files={"file": (path.name, file)}
+        )
     return response.raise_for_status().json()
 
 
@@ -90,7 +92,7 @@ def delete(url: str, video_ids: Sequence[str]) -> None:
     """
     with httpx.Client(base_url=url, timeout=60) as client:
         for video_id in video_ids:
-            client.delete(f"/videos/{video_id}").raise_for_status()
+            client.delete(f"/v1/videos/{video_id}", params={"now": True}).raise_for_status()
         for video_id in video_ids:
             until = time.perf_counter() + 60
             while client.get(f"/videos/{video_id}").status_code != 404:

@@ -130,7 +130,9 @@ async def _ingest(url: str, path: Path) -> tuple[str, float, float, float]:
     """Gives the id, and when it was uploaded, first searchable, and ready."""
     async with httpx.AsyncClient(base_url=url, timeout=600) as client:
         with path.open("rb") as file:
-            response = await client.post("/videos/upload", files={"file": (path.name, file)})
+            response = await client.post(
+                "/videos/upload", data={"duplicate": "allow"}, files={"file": (path.name, file)}
+            )
         uploaded = time.perf_counter()
         video_id = response.raise_for_status().json()["video_id"]
         first = 0.0

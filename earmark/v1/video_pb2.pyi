@@ -131,7 +131,7 @@ class VideoError(_message.Message):
     def __init__(self, stage: _Optional[str] = ..., reason: _Optional[str] = ..., message: _Optional[str] = ..., at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., slice_id: _Optional[str] = ...) -> None: ...
 
 class Video(_message.Message):
-    __slots__ = ("video_id", "title", "url", "state", "duration", "source", "progress", "metadata", "error", "warnings", "revision", "collection", "tags", "index_token", "transcript_revision", "playable", "playable_message")
+    __slots__ = ("video_id", "title", "url", "state", "duration", "source", "progress", "metadata", "error", "warnings", "revision", "collection", "tags", "index_token", "transcript_revision", "playable", "playable_message", "restorable_until")
     VIDEO_ID_FIELD_NUMBER: _ClassVar[int]
     TITLE_FIELD_NUMBER: _ClassVar[int]
     URL_FIELD_NUMBER: _ClassVar[int]
@@ -149,6 +149,7 @@ class Video(_message.Message):
     TRANSCRIPT_REVISION_FIELD_NUMBER: _ClassVar[int]
     PLAYABLE_FIELD_NUMBER: _ClassVar[int]
     PLAYABLE_MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    RESTORABLE_UNTIL_FIELD_NUMBER: _ClassVar[int]
     video_id: str
     title: str
     url: str
@@ -166,7 +167,8 @@ class Video(_message.Message):
     transcript_revision: int
     playable: Playable
     playable_message: str
-    def __init__(self, video_id: _Optional[str] = ..., title: _Optional[str] = ..., url: _Optional[str] = ..., state: _Optional[_Union[VideoState, str]] = ..., duration: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., source: _Optional[_Union[MediaSource, _Mapping]] = ..., progress: _Optional[_Union[VideoProgress, _Mapping]] = ..., metadata: _Optional[_Union[VideoMetadata, _Mapping]] = ..., error: _Optional[_Union[VideoError, _Mapping]] = ..., warnings: _Optional[_Iterable[_Union[VideoWarning, _Mapping]]] = ..., revision: _Optional[int] = ..., collection: _Optional[str] = ..., tags: _Optional[_Iterable[str]] = ..., index_token: _Optional[str] = ..., transcript_revision: _Optional[int] = ..., playable: _Optional[_Union[Playable, str]] = ..., playable_message: _Optional[str] = ...) -> None: ...
+    restorable_until: _timestamp_pb2.Timestamp
+    def __init__(self, video_id: _Optional[str] = ..., title: _Optional[str] = ..., url: _Optional[str] = ..., state: _Optional[_Union[VideoState, str]] = ..., duration: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., source: _Optional[_Union[MediaSource, _Mapping]] = ..., progress: _Optional[_Union[VideoProgress, _Mapping]] = ..., metadata: _Optional[_Union[VideoMetadata, _Mapping]] = ..., error: _Optional[_Union[VideoError, _Mapping]] = ..., warnings: _Optional[_Iterable[_Union[VideoWarning, _Mapping]]] = ..., revision: _Optional[int] = ..., collection: _Optional[str] = ..., tags: _Optional[_Iterable[str]] = ..., index_token: _Optional[str] = ..., transcript_revision: _Optional[int] = ..., playable: _Optional[_Union[Playable, str]] = ..., playable_message: _Optional[str] = ..., restorable_until: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class VideoWarning(_message.Message):
     __slots__ = ("reason", "message")

@@ -33,7 +33,7 @@ class SpeechOptions(_message.Message):
     def __init__(self, language: _Optional[str] = ..., prompt: _Optional[str] = ..., hotwords: _Optional[str] = ..., task: _Optional[_Union[SpeechTask, str]] = ...) -> None: ...
 
 class NewVideo(_message.Message):
-    __slots__ = ("title", "filename", "content_type", "uri", "collection", "tags", "speech", "captions")
+    __slots__ = ("title", "filename", "content_type", "uri", "collection", "tags", "speech", "captions", "sha256", "allow_duplicate", "request_id")
     TITLE_FIELD_NUMBER: _ClassVar[int]
     FILENAME_FIELD_NUMBER: _ClassVar[int]
     CONTENT_TYPE_FIELD_NUMBER: _ClassVar[int]
@@ -42,6 +42,9 @@ class NewVideo(_message.Message):
     TAGS_FIELD_NUMBER: _ClassVar[int]
     SPEECH_FIELD_NUMBER: _ClassVar[int]
     CAPTIONS_FIELD_NUMBER: _ClassVar[int]
+    SHA256_FIELD_NUMBER: _ClassVar[int]
+    ALLOW_DUPLICATE_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     title: str
     filename: str
     content_type: str
@@ -50,7 +53,10 @@ class NewVideo(_message.Message):
     tags: _containers.RepeatedScalarFieldContainer[str]
     speech: SpeechOptions
     captions: bytes
-    def __init__(self, title: _Optional[str] = ..., filename: _Optional[str] = ..., content_type: _Optional[str] = ..., uri: _Optional[str] = ..., collection: _Optional[str] = ..., tags: _Optional[_Iterable[str]] = ..., speech: _Optional[_Union[SpeechOptions, _Mapping]] = ..., captions: _Optional[bytes] = ...) -> None: ...
+    sha256: str
+    allow_duplicate: bool
+    request_id: str
+    def __init__(self, title: _Optional[str] = ..., filename: _Optional[str] = ..., content_type: _Optional[str] = ..., uri: _Optional[str] = ..., collection: _Optional[str] = ..., tags: _Optional[_Iterable[str]] = ..., speech: _Optional[_Union[SpeechOptions, _Mapping]] = ..., captions: _Optional[bytes] = ..., sha256: _Optional[str] = ..., allow_duplicate: _Optional[bool] = ..., request_id: _Optional[str] = ...) -> None: ...
 
 class TranscriptSegment(_message.Message):
     __slots__ = ("start_offset", "end_offset", "text", "speaker")
@@ -119,10 +125,12 @@ class CreateVideoRequest(_message.Message):
     def __init__(self, video: _Optional[_Union[NewVideo, _Mapping]] = ..., data: _Optional[bytes] = ...) -> None: ...
 
 class CreateVideoResponse(_message.Message):
-    __slots__ = ("video",)
+    __slots__ = ("video", "already_there")
     VIDEO_FIELD_NUMBER: _ClassVar[int]
+    ALREADY_THERE_FIELD_NUMBER: _ClassVar[int]
     video: _video_pb2.Video
-    def __init__(self, video: _Optional[_Union[_video_pb2.Video, _Mapping]] = ...) -> None: ...
+    already_there: bool
+    def __init__(self, video: _Optional[_Union[_video_pb2.Video, _Mapping]] = ..., already_there: _Optional[bool] = ...) -> None: ...
 
 class GetVideoRequest(_message.Message):
     __slots__ = ("video_id",)
@@ -155,10 +163,24 @@ class ListVideosResponse(_message.Message):
     def __init__(self, videos: _Optional[_Iterable[_Union[_video_pb2.Video, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
 
 class DeleteVideoRequest(_message.Message):
+    __slots__ = ("video_id", "now")
+    VIDEO_ID_FIELD_NUMBER: _ClassVar[int]
+    NOW_FIELD_NUMBER: _ClassVar[int]
+    video_id: str
+    now: bool
+    def __init__(self, video_id: _Optional[str] = ..., now: _Optional[bool] = ...) -> None: ...
+
+class RestoreVideoRequest(_message.Message):
     __slots__ = ("video_id",)
     VIDEO_ID_FIELD_NUMBER: _ClassVar[int]
     video_id: str
     def __init__(self, video_id: _Optional[str] = ...) -> None: ...
+
+class RestoreVideoResponse(_message.Message):
+    __slots__ = ("video",)
+    VIDEO_FIELD_NUMBER: _ClassVar[int]
+    video: _video_pb2.Video
+    def __init__(self, video: _Optional[_Union[_video_pb2.Video, _Mapping]] = ...) -> None: ...
 
 class DeleteVideoResponse(_message.Message):
     __slots__ = ("video",)

@@ -74,6 +74,11 @@ class VideoServiceStub:
                 request_serializer=earmark_dot_v1_dot_video__service__pb2.DeleteVideoRequest.SerializeToString,
                 response_deserializer=earmark_dot_v1_dot_video__service__pb2.DeleteVideoResponse.FromString,
                 _registered_method=True)
+        self.RestoreVideo = channel.unary_unary(
+                '/earmark.v1.VideoService/RestoreVideo',
+                request_serializer=earmark_dot_v1_dot_video__service__pb2.RestoreVideoRequest.SerializeToString,
+                response_deserializer=earmark_dot_v1_dot_video__service__pb2.RestoreVideoResponse.FromString,
+                _registered_method=True)
         self.RetryVideo = channel.unary_unary(
                 '/earmark.v1.VideoService/RetryVideo',
                 request_serializer=earmark_dot_v1_dot_video__service__pb2.RetryVideoRequest.SerializeToString,
@@ -103,7 +108,10 @@ class VideoServiceServicer:
         """Creates a video from bytes streamed by the client, or from a URI fetched by the server.
         Returns as soon as the media is stored (or the URI accepted); processing goes on behind it.
 
-        INVALID_ARGUMENT: a field is wrong, or the media is empty; mend it.
+        Where a video of the collection has the same bytes, that one is given, unless `allow_duplicate` says otherwise or
+        captions come along.
+
+        INVALID_ARGUMENT: a field is wrong, or the media is empty or not what `sha256` says; mend it.
         FAILED_PRECONDITION: the URI points at an address the server may not fetch.
         RESOURCE_EXHAUSTED: the media is over the size limit, or too many uploads run (see RetryInfo).
         """
@@ -144,7 +152,15 @@ class VideoServiceServicer:
 
     def DeleteVideo(self, request, context):
         """Deletes a video with all that was derived from it. NOT_FOUND: there is none with this id.
-        Search stops finding it at once; objects are removed behind it.
+        Searches and lists have it no more at once; it is removed when it cannot be brought back any more.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RestoreVideo(self, request, context):
+        """Brings a deleted video back, until its `restorable_until`. NOT_FOUND: there is none with this id (any more).
+        FAILED_PRECONDITION: the video is not deleted, or it is too late.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -198,6 +214,11 @@ def add_VideoServiceServicer_to_server(servicer, server):
                     servicer.DeleteVideo,
                     request_deserializer=earmark_dot_v1_dot_video__service__pb2.DeleteVideoRequest.FromString,
                     response_serializer=earmark_dot_v1_dot_video__service__pb2.DeleteVideoResponse.SerializeToString,
+            ),
+            'RestoreVideo': grpc.unary_unary_rpc_method_handler(
+                    servicer.RestoreVideo,
+                    request_deserializer=earmark_dot_v1_dot_video__service__pb2.RestoreVideoRequest.FromString,
+                    response_serializer=earmark_dot_v1_dot_video__service__pb2.RestoreVideoResponse.SerializeToString,
             ),
             'RetryVideo': grpc.unary_unary_rpc_method_handler(
                     servicer.RetryVideo,
@@ -382,6 +403,33 @@ class VideoService:
             '/earmark.v1.VideoService/DeleteVideo',
             earmark_dot_v1_dot_video__service__pb2.DeleteVideoRequest.SerializeToString,
             earmark_dot_v1_dot_video__service__pb2.DeleteVideoResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RestoreVideo(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/earmark.v1.VideoService/RestoreVideo',
+            earmark_dot_v1_dot_video__service__pb2.RestoreVideoRequest.SerializeToString,
+            earmark_dot_v1_dot_video__service__pb2.RestoreVideoResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -29,6 +29,17 @@ HTTP_STATUS_OF_REASON: dict[str, int] = {
     "MODEL_MISMATCH": 409,
     "TRANSCRIPT_CHANGED": 412,
     "TRANSCRIPT_IN_THE_MAKING": 409,
+    "CHECKSUM_MISMATCH": 422,
+    "PART_CHECKSUM_MISMATCH": 460,
+    "KEY_REUSED": 422,
+    "OFFSET_CONFLICT": 409,
+    "UPLOAD_LOCKED": 423,
+    "UPLOAD_OVER": 410,
+    "TUS_VERSION": 412,
+    "UNSUPPORTED_MEDIA_TYPE": 415,
+    "NOT_RESTORABLE": 409,
+    "NO_BUCKET": 409,
+    "PARTS_MISSING": 409,
 }
 """HTTP status of reasons that HTTP has a better one for."""
 
@@ -92,6 +103,24 @@ class MediaTooLarge(EarmarkError):
 
     reason = "MEDIA_TOO_LARGE"
     code = "INVALID_ARGUMENT"
+
+
+class ChecksumMismatch(InvalidArgument):
+    """What came is not what the checksum sent along was made of."""
+
+    reason = "CHECKSUM_MISMATCH"
+
+
+class KeyReused(InvalidArgument):
+    """An Idempotency-Key came with another request than before."""
+
+    reason = "KEY_REUSED"
+
+
+class UnsupportedMediaType(InvalidArgument):
+    """The body is of a type that is not taken here."""
+
+    reason = "UNSUPPORTED_MEDIA_TYPE"
 
 
 class FailedPrecondition(EarmarkError):

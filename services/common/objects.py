@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import shutil
 import tempfile
 from collections.abc import AsyncIterable, AsyncIterator, Iterator
 from pathlib import Path
@@ -77,6 +78,11 @@ class ObjectStore:
             return cls(S3Store(parts.netloc, prefix=parts.path.strip("/") or None), None)
         raise InvalidArgument(f"object store URL {url!r} is neither file:///folder nor s3://bucket/prefix")
 
+    @property
+    def root(self) -> Path | None:
+        """The folder, where the store is one."""
+        return self._root
+
     async def put(self, key: str, data: bytes | AsyncIterable[bytes]) -> int:
         """Writes an object and gives its size in bytes. If `data` raises, nothing is left behind."""
         size = 0
@@ -129,10 +135,13 @@ class ObjectStore:
             await obstore.delete_async(self._store, key)
 
     async def delete_prefix(self, prefix: str) -> int:
-        """Removes all objects under `prefix` and gives how many there were."""
+        """Removes all objects under `prefix`, a folder of them with its `/`, and gives how many there were."""
         keys = await self.list(prefix)
         for key in keys:
             await self.delete(key)
+        if self._root is not None and prefix.endswith("/"):
+            # Also what a process that was killed had begun to write, which is no object and is listed nowhere.
+            await asyncio.to_thread(shutil.rmtree, self._root / prefix, ignore_errors=True)
         return len(keys)
 
     @contextlib.asynccontextmanager

@@ -6,9 +6,10 @@ import datetime as dt
 import secrets
 import socket
 from collections.abc import Awaitable, Callable
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, ExitStack
 from dataclasses import dataclass, field
 from functools import partial
+from typing import NamedTuple
 
 import structlog
 from ulid import ULID
@@ -16,6 +17,7 @@ from ulid import ULID
 from earmark.v1 import search_service_pb2_grpc, transcript_service_pb2_grpc, video_service_pb2_grpc
 from services.common import mongo, urls
 from services.common.api_keys import ApiKeys
+from services.common.claims import Claims
 from services.common.errors import FailedPrecondition
 from services.common.events.advisories import advisories
 from services.common.events.bus import EventBus
@@ -23,7 +25,9 @@ from services.common.events.consumer import Consumer
 from services.common.events.roll_call import call_roll
 from services.common.health import Health
 from services.common.objects import ObjectStore
+from services.common.pending_uploads import PendingUploads
 from services.common.registry import IndexerRegistry
+from services.common.request_keys import RequestKeys
 from services.common.runner import Service
 from services.common.slot_goal import SlotGoals
 from services.common.slots import SlotTables
@@ -49,6 +53,7 @@ from services.gateway.fanout import Fanout
 from services.gateway.http import api
 from services.gateway.http.health import Check, State
 from services.gateway.http.server import HttpServer
+from services.gateway.idempotency import Idempotency
 from services.gateway.imports import Imports
 from services.gateway.kube.api import KubeApi
 from services.gateway.kube.endpoints import EndpointSliceAddresses
@@ -58,13 +63,16 @@ from services.gateway.library import Library
 from services.gateway.operations.overview import Operations
 from services.gateway.peers import GrpcPeers, Registry
 from services.gateway.pictures import Pictures
+from services.gateway.presigned import Presigned
 from services.gateway.rebalance import Rebalancer
+from services.gateway.resumable import Resumable
 from services.gateway.routing import Routes, keep_up
 from services.gateway.rpc_access import RpcAccess
 from services.gateway.search import Searcher
 from services.gateway.servicer import SearchServicer, VideoServicer
 from services.gateway.settings import Settings
 from services.gateway.shards import Shards
+from services.gateway.storing.open import open_parts
 from services.gateway.time_left import TimeLeft
 from services.gateway.transcript_servicer import TranscriptServicer
 from services.gateway.uploads import Uploads
@@ -91,7 +99,9 @@ async def build(settings: Settings, stack: AsyncExitStack) -> Service:
     gate = await _gate(settings, stored_keys)
     keys = Keys(store=stored_keys, forget=gate.forget if isinstance(gate, KeyGate) else lambda _: None)
     quota = Quota(usage=stored_keys)
-    visible = VisibleVideos(store=videos, quota=quota)
+    claims = Claims(database)
+    await claims.ensure_indexes()
+    visible = VisibleVideos(store=videos, quota=quota, claims=claims)
 
     kube = _kube(settings, stack)
     embedder_addresses = _embedder_addresses(settings, kube)
@@ -143,20 +153,18 @@ async def build(settings: Settings, stack: AsyncExitStack) -> Service:
         made_by=_made_by(settings),
         searched=operations.searched,
     )
-    library = Library(videos=visible, objects=objects)
+    library = Library(videos=visible, objects=objects, undo_seconds=settings.delete_undo_seconds)
     stack.callback(library.close)
-    uploads = Uploads(
-        media=objects,
-        videos=visible,
-        check_url=partial(urls.check_reachable, allow_private=settings.allow_private_urls),
-        max_bytes=settings.max_upload_bytes,
-        concurrency=settings.upload_concurrency,
-        idle_seconds=settings.upload_idle_seconds,
-        slice_seconds=settings.import_slice_seconds,
-        max_segments=settings.import_max_segments,
-        before=lambda size: quota.look(caller(), size=size),
+    intake = await _intake(
+        settings,
+        database=database,
+        objects=objects,
+        videos=videos,
+        visible=visible,
+        quota=quota,
+        claims=claims,
+        stack=stack,
     )
-    stack.callback(uploads.close)
     imports = Imports(
         objects=objects,
         videos=visible,
@@ -195,6 +203,7 @@ async def build(settings: Settings, stack: AsyncExitStack) -> Service:
         every_seconds=settings.sweep_every_seconds,
         owed_seconds=settings.owed_after_seconds,
         stalled_seconds=settings.stalled_after_seconds,
+        chores=[intake.resumable.sweep],
     )
 
     rebalancer = Rebalancer(
@@ -213,7 +222,9 @@ async def build(settings: Settings, stack: AsyncExitStack) -> Service:
     app = api.create(
         library=library,
         pictures=Pictures(library=library, videos=visible, objects=objects),
-        uploads=uploads,
+        uploads=intake.uploads,
+        resumable=intake.resumable,
+        presigned=intake.presigned,
         imports=imports,
         edits=edits,
         watcher=watcher,
@@ -240,7 +251,7 @@ async def build(settings: Settings, stack: AsyncExitStack) -> Service:
         servicers=[
             (
                 video_service_pb2_grpc.add_VideoServiceServicer_to_server,
-                VideoServicer(library=library, uploads=uploads, imports=imports, watcher=watcher),
+                VideoServicer(library=library, uploads=intake.uploads, imports=imports, watcher=watcher),
                 "earmark.v1.VideoService",
             ),
             (
@@ -396,6 +407,69 @@ def _leadership(settings: Settings, kube: KubeApi | None) -> Leadership:
         identity=f"{socket.gethostname()}_{ULID()}",
         timing=Timing.of(settings.lease_seconds),
     )
+
+
+class _Intake(NamedTuple):
+    """The ways in for bytes."""
+
+    uploads: Uploads
+    resumable: Resumable
+    presigned: Presigned
+
+
+async def _intake(
+    settings: Settings,
+    *,
+    database: mongo.Database,
+    objects: ObjectStore,
+    videos: VideoStore,
+    visible: VisibleVideos,
+    quota: Quota,
+    claims: Claims,
+    stack: AsyncExitStack,
+) -> _Intake:
+    request_keys, pending = RequestKeys(database), PendingUploads(database)
+    await request_keys.ensure_indexes()
+    await pending.ensure_indexes()
+    idempotency = Idempotency(records=request_keys, claims=claims, seconds=settings.idempotency_seconds)
+    uploads = Uploads(
+        media=objects,
+        videos=visible,
+        check_url=partial(urls.check_reachable, allow_private=settings.allow_private_urls),
+        max_bytes=settings.max_upload_bytes,
+        concurrency=settings.upload_concurrency,
+        idle_seconds=settings.upload_idle_seconds,
+        slice_seconds=settings.import_slice_seconds,
+        max_segments=settings.import_max_segments,
+        before=lambda size: quota.look(caller(), size=size),
+        idempotency=idempotency,
+        leftovers=pending,
+    )
+    stack.callback(uploads.close)
+    closing = stack.enter_context(ExitStack())
+    parts, multipart = open_parts(
+        objects,
+        settings.object_store_url,
+        public_endpoint=settings.s3_public_endpoint,
+        max_bytes=settings.max_upload_bytes,
+        concurrency=settings.upload_concurrency,
+        stack=closing,
+    )
+    resumable = Resumable(
+        pending=pending,
+        parts=parts,
+        objects=objects,
+        videos=videos,
+        uploads=uploads,
+        max_bytes=settings.max_upload_bytes,
+        idle_seconds=settings.upload_idle_seconds,
+        lifetime_seconds=settings.upload_lifetime_seconds,
+        idempotency=idempotency,
+    )
+    presigned = Presigned(
+        resumable=resumable, uploads=uploads, multipart=multipart, url_seconds=settings.upload_url_seconds
+    )
+    return _Intake(uploads, resumable, presigned)
 
 
 def _connected(bus: EventBus) -> Callable[[], Awaitable[bool]]:

@@ -41,6 +41,8 @@ class Cleaner:
         except VideoNotFound:
             pass
         else:
+            if video.restorable or (video.restored and video.status is not VideoStatus.DELETING):
+                return Done()  # hidden only, until the sweeper says that it goes; or brought back since
             if video.status is not VideoStatus.DELETING:
                 return Reject("NOT_DELETING", f"{video_id} is {video.status}, and is kept")
             in_work = not video.slicing_done or any(part.state in _MOVING for part in video.slices)

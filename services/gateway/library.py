@@ -56,8 +56,12 @@ class Videos(Protocol):
         """Changes any of title, collection and tags. Raises VideoNotFound."""
         ...
 
-    async def mark_deleting(self, video_id: str) -> Video:
-        """Marks a video for removal. Raises VideoNotFound."""
+    async def mark_deleting(self, video_id: str, *, undo_seconds: float) -> Video:
+        """Marks a video for removal; for so long it can be brought back. Raises VideoNotFound."""
+        ...
+
+    async def restore(self, video_id: str) -> Video:
+        """Brings a deleted video back. Raises VideoNotFound, FailedPrecondition."""
         ...
 
     async def want_pictures(self, video_id: str) -> bool:
@@ -141,10 +145,17 @@ class Media:
 
 
 class Library:
-    """What the outside can do with videos, over HTTP and gRPC alike."""
+    """What the outside can do with videos, over HTTP and gRPC alike.
 
-    def __init__(self, *, videos: Videos, objects: Objects) -> None:
+    Args:
+        videos: The documents.
+        objects: The bytes.
+        undo_seconds: For how long a deleted video can be brought back.
+    """
+
+    def __init__(self, *, videos: Videos, objects: Objects, undo_seconds: float = 0) -> None:
         self._videos = videos
+        self._undo_seconds = undo_seconds
         self._objects = objects
         # Reading the words of a video of hours takes long enough to be felt in a search.
         self._reading = BoundedExecutor("transcripts", threads=1, queue=64)
@@ -211,9 +222,18 @@ class Library:
             raise InvalidArgument("nothing is to change; give title, collection or tags")
         return await self._videos.describe(_checked(video_id), fields)
 
-    async def delete(self, video_id: str) -> Video:
-        """Marks a video for removal; the cleaner does the rest. Raises VideoNotFound."""
-        return await self._videos.mark_deleting(_checked(video_id))
+    async def delete(self, video_id: str, *, now: bool = False) -> Video:
+        """Hides a video at once and has it removed later, or with `now` for good. Raises VideoNotFound."""
+        return await self._videos.mark_deleting(_checked(video_id), undo_seconds=0 if now else self._undo_seconds)
+
+    async def restore(self, video_id: str) -> Video:
+        """Brings a deleted video back.
+
+        Raises:
+            VideoNotFound: There is no such video (any more).
+            FailedPrecondition: It is not deleted, or it is too late.
+        """
+        return await self._videos.restore(_checked(video_id))
 
     async def retry(self, video_id: str) -> Video:
         """Does again what failed of a video. Raises VideoNotFound, FailedPrecondition when it has not failed."""

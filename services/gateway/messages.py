@@ -98,6 +98,7 @@ def video(shown: Video, *, slices: bool = True) -> video_pb.Video:
         transcript_revision=shown.transcript_revision,
         playable=PLAYABLE[shown.playback.state] if shown.playback else video_pb.PLAYABLE_UNSPECIFIED,
         playable_message=shown.playback.message if shown.playback else "",
+        restorable_until=_timestamp(shown.purge_at) if shown.restorable and shown.purge_at else None,
     )
     if slices:
         message.progress.slices.extend(

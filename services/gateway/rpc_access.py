@@ -20,7 +20,10 @@ NEEDED: Mapping[str, tuple[Scope, ...]] = {
     "/earmark.v1.SearchService/Search": (Scope.READ,),
     **{f"{_VIDEOS}{name}": (Scope.READ,) for name in ("GetVideo", "ListVideos", "WatchVideo")},
     **{f"{_VIDEOS}{name}": (Scope.UPLOAD,) for name in ("CreateVideo", "ImportVideo")},
-    **{f"{_VIDEOS}{name}": (Scope.READ, Scope.UPLOAD) for name in ("UpdateVideo", "DeleteVideo", "RetryVideo")},
+    **{
+        f"{_VIDEOS}{name}": (Scope.READ, Scope.UPLOAD)
+        for name in ("UpdateVideo", "DeleteVideo", "RestoreVideo", "RetryVideo")
+    },
     **{f"{_TRANSCRIPTS}{name}": (Scope.READ,) for name in ("GetTranscript", "GetCaptions")},
     **{f"{_TRANSCRIPTS}{name}": (Scope.READ, Scope.UPLOAD) for name in ("PutTranscript", "UpdateSegment")},
 }

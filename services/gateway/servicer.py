@@ -19,23 +19,26 @@ from earmark.v1 import video_service_pb2_grpc as video_grpc
 from services.common.errors import InvalidArgument, Unavailable
 from services.common.rpc import budget
 from services.common.speech import SpeechOptions
-from services.common.videos.model import Video
 from services.gateway import import_form, messages
 from services.gateway.access.caller import caller
 from services.gateway.attributes import checked_speech
+from services.gateway.digests import checked_sha256
 from services.gateway.filters import SearchFilter
+from services.gateway.idempotency import checked_key
 from services.gateway.import_form import Line, NewTranscript
 from services.gateway.imports import Imports
 from services.gateway.library import Library
 from services.gateway.rpc_errors import told, unary
 from services.gateway.search import Searches, SearchQuery
-from services.gateway.uploads import Details, Uploads
+from services.gateway.uploads import Details, Taken, Uploads
 from services.gateway.watch import Watcher
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
 _CREATE_FIELDS = {
     "captions": "video.captions",
+    "sha256": "video.sha256",
+    "Idempotency-Key": "video.request_id",
     **{name: f"video.speech.{name}" for name in ("language", "prompt", "hotwords", "task")},
 }
 _SEARCH_FIELDS = {"collection": "collections", "speaker": "speakers", "tag": "tags", "min_token": "min_tokens"}
@@ -62,18 +65,24 @@ class VideoServicer(video_grpc.VideoServiceServicer):
         new = first.video
         with told(_CREATE_FIELDS):
             create = self._from_uri if new.uri else self._from_data
-            return pb.CreateVideoResponse(video=messages.video(await create(new, request_iterator)))
+            taken = await create(new, request_iterator)
+            return pb.CreateVideoResponse(video=messages.video(taken.video), already_there=taken.existing)
 
-    async def _from_uri(self, new: pb.NewVideo, requests: AsyncIterator[pb.CreateVideoRequest]) -> Video:
+    async def _from_uri(self, new: pb.NewVideo, requests: AsyncIterator[pb.CreateVideoRequest]) -> Taken:
         if new.captions:
             raise InvalidArgument("captions go with data; put them as a transcript of the video", field="captions")
         if await anext(aiter(requests), None) is not None:
             raise InvalidArgument("data follows although a URI is given; give one of them", field="data")
         return await self._uploads.from_url(
-            new.uri, title=new.title, collection=new.collection, tags=list(new.tags), speech=_speech(new.speech)
+            new.uri,
+            title=new.title,
+            collection=new.collection,
+            tags=list(new.tags),
+            speech=_speech(new.speech),
+            key=checked_key(new.request_id),
         )
 
-    async def _from_data(self, new: pb.NewVideo, requests: AsyncIterator[pb.CreateVideoRequest]) -> Video:
+    async def _from_data(self, new: pb.NewVideo, requests: AsyncIterator[pb.CreateVideoRequest]) -> Taken:
         details = Details(
             title=new.title,
             filename=new.filename,
@@ -82,10 +91,12 @@ class VideoServicer(video_grpc.VideoServiceServicer):
             tags=list(new.tags),
             speech=_speech(new.speech, heard=not new.captions),
             captions=new.captions,
+            sha256=checked_sha256(new.sha256),
+            duplicate=new.allow_duplicate,
         )
         details.check()
         caller().place(new.collection)
-        return await self._uploads.from_stream(_data(requests), lambda: details)
+        return await self._uploads.from_stream(_data(requests), lambda: details, key=checked_key(new.request_id))
 
     @unary
     async def GetVideo(self, request: pb.GetVideoRequest, context: Context) -> pb.GetVideoResponse:
@@ -121,7 +132,14 @@ class VideoServicer(video_grpc.VideoServiceServicer):
     @unary
     async def DeleteVideo(self, request: pb.DeleteVideoRequest, context: Context) -> pb.DeleteVideoResponse:
         """Deletes a video with all that was derived from it."""
-        return pb.DeleteVideoResponse(video=messages.video(await self._library.delete(request.video_id)))
+        return pb.DeleteVideoResponse(
+            video=messages.video(await self._library.delete(request.video_id, now=request.now))
+        )
+
+    @unary
+    async def RestoreVideo(self, request: pb.RestoreVideoRequest, context: Context) -> pb.RestoreVideoResponse:
+        """Brings a deleted video back."""
+        return pb.RestoreVideoResponse(video=messages.video(await self._library.restore(request.video_id)))
 
     @unary
     async def RetryVideo(self, request: pb.RetryVideoRequest, context: Context) -> pb.RetryVideoResponse:

@@ -100,6 +100,16 @@ class Settings(CommonSettings):
     """Uploads under way at once; one more is refused."""
     upload_idle_seconds: float = Field(default=60, gt=0, le=3600)
     """Time without a byte after which an upload is given up."""
+    delete_undo_seconds: float = Field(default=60, ge=0, le=30 * 86_400)
+    """For how long a deleted video is only hidden, and can be brought back; with 0 it is gone at once."""
+    upload_lifetime_seconds: float = Field(default=86_400, ge=60, le=30 * 86_400)
+    """Time without a request after which a resumable upload is given up, and its bytes are removed."""
+    upload_url_seconds: float = Field(default=3600, ge=60, le=7 * 86_400)
+    """For how long the URL of a part that goes straight to S3 is good."""
+    s3_public_endpoint: str = ""
+    """URL by which clients reach S3, where it is another than the gateway's own (AWS_ENDPOINT_URL)."""
+    idempotency_seconds: float = Field(default=86_400, ge=60, le=30 * 86_400)
+    """For how long an Idempotency-Key is remembered."""
     import_max_bytes: int = Field(default=64 * 2**20, ge=1024, le=2**30)
     """Size limit of one imported transcript, in bytes. By gRPC it is 16 MiB at most."""
     import_max_segments: int = Field(default=100_000, ge=1, le=1_000_000)

@@ -8,14 +8,15 @@ import mimetypes
 import posixpath
 import re
 import unicodedata
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 from urllib.parse import unquote, urlsplit
 
 from prometheus_client import Counter
 
-from services.common.errors import DeadlineExceeded, InvalidArgument, MediaTooLarge, Overloaded
+from services.common.errors import EarmarkError, InvalidArgument, MediaTooLarge, Overloaded, VideoNotFound
 from services.common.executor import BoundedExecutor
 from services.common.ids import new_video_id
 from services.common.objects import media_key, video_prefix
@@ -23,14 +24,14 @@ from services.common.speech import SpeechOptions
 from services.common.videos.model import Source, Video
 from services.gateway import transcript_form
 from services.gateway.attributes import checked_collection, checked_tags, checked_title, title_from
+from services.gateway.digests import Expected
+from services.gateway.idempotency import Idempotency, fingerprint
 from services.gateway.imports import ASR_MODEL, written
+from services.gateway.streams import ReadAhead, bounded
 from services.gateway.tidying import tidying
 
 MAX_FILENAME_CHARS = 255
 MAX_CAPTIONS_BYTES = 8 * 2**20
-BLOCK_BYTES = 1024 * 1024
-"""Size of the blocks that are hashed and written: large enough that switching threads costs nothing."""
-_READ_AHEAD_BLOCKS = 4
 STORED = Counter("earmark_gateway_upload_bytes_total", "Bytes of media stored by uploads.")
 _CONTENT_TYPE = re.compile(r"[a-z0-9!#$&^_.+-]{1,100}/[a-z0-9!#$&^_.+-]{1,100}")
 
@@ -49,6 +50,23 @@ class MediaStore(Protocol):
 
 class VideoCreator(Protocol):
     """Where videos begin."""
+
+    async def get(self, video_id: str) -> Video:
+        """Gives a video. Raises VideoNotFound."""
+        ...
+
+    async def create_unless_there(
+        self,
+        video_id: str,
+        *,
+        title: str,
+        source: Source,
+        collection: str = "",
+        tags: Sequence[str] = (),
+        speech: SpeechOptions | None = None,
+    ) -> Video:
+        """Creates a video whose media is stored, or gives one of the collection that has the same bytes."""
+        ...
 
     async def create(
         self,
@@ -94,6 +112,10 @@ class Details:
     speech: SpeechOptions | None = None
     captions: bytes = b""
     """A transcript that exists already; then nothing is heard."""
+    sha256: str = ""
+    """What the bytes must have, as lower-case hex; empty for anything."""
+    duplicate: bool = False
+    """Whether it becomes a video of its own also where one has the same bytes."""
 
     def check(self) -> None:
         """Refuses what is wrong before a byte is read. Raises InvalidArgument."""
@@ -101,6 +123,27 @@ class Details:
         checked_collection(self.collection)
         checked_tags(self.tags)
         check_captions_size(len(self.captions))
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What an upload came to."""
+
+    video: Video
+    existing: bool
+    """Whether it was there before, and the bytes were known."""
+
+
+class Leftovers(Protocol):
+    """Remembers uploads under way, so that what a killed gateway leaves of one is found."""
+
+    async def begin(self, video_id: str) -> None:
+        """Says that bytes of a video are about to be stored."""
+        ...
+
+    async def done(self, video_id: str) -> None:
+        """Says that nothing is left to look after."""
+        ...
 
 
 class Uploads:
@@ -116,6 +159,8 @@ class Uploads:
         slice_seconds: Length of a slice aimed at, where an upload brings its captions.
         max_segments: Limit of those captions.
         before: Called with the bytes announced, 0 where nobody has; raises where the caller may not upload as much.
+        idempotency: Does once what is sent twice under one key.
+        leftovers: Told of each upload, where somebody sweeps.
     """
 
     def __init__(
@@ -130,8 +175,12 @@ class Uploads:
         slice_seconds: float = 300,
         max_segments: int = 100_000,
         before: Callable[[int], Awaitable[None]] | None = None,
+        idempotency: Idempotency | None = None,
+        leftovers: Leftovers | None = None,
     ) -> None:
         self._before = before
+        self._idempotency = idempotency
+        self._leftovers = leftovers
         self._media = media
         self._videos = videos
         self._check_url = check_url
@@ -155,63 +204,147 @@ class Uploads:
             MediaTooLarge: It cannot fit.
         """
         if announced > self._max_bytes:
-            raise self._too_large()
+            raise self.too_large()
+
+    @contextmanager
+    def place(self) -> Iterator[None]:
+        """Takes one of the places for uploads under way. Raises Overloaded when there is none."""
+        if self._running >= self._concurrency:
+            raise Overloaded(f"{self._running} uploads are under way; try again shortly", retry_after_seconds=5)
+        self._running += 1
+        try:
+            yield
+        finally:
+            self._running -= 1
+
+    async def look(self, announced: int) -> None:
+        """Refuses who may not upload so many bytes. Raises QuotaExceeded."""
+        if self._before is not None:
+            await self._before(max(announced, 0))
+
+    async def hashed(self, digest: hashlib._Hash, block: bytes) -> None:
+        """Adds a block to a checksum, in a thread."""
+        await self._hashing.run(digest.update, block)
 
     async def from_stream(
-        self, blocks: AsyncIterable[bytes], details: Callable[[], Details], *, announced: int = 0
-    ) -> Video:
+        self,
+        blocks: AsyncIterable[bytes],
+        details: Callable[[], Details],
+        *,
+        announced: int = 0,
+        key: str = "",
+        check: Callable[[], None] = lambda: None,
+    ) -> Taken:
         """Stores media as it arrives and creates its video. However it fails, nothing is left behind.
 
         Args:
             blocks: The bytes, in blocks of any size.
             details: Asked once all bytes are there, since a title may come behind them.
             announced: Bytes that are to come, where that is known.
+            key: Idempotency-Key it came with; empty for none.
+            check: Called once all bytes are there; raises where they are not what the client has.
 
         Raises:
             InvalidArgument: There is not one byte, or title, collection or tags are wrong.
+            ChecksumMismatch: What came is not what was sent.
+            KeyReused: Something else came with this key before.
             MediaTooLarge: There are more than allowed.
             Overloaded: Too many uploads are under way.
             QuotaExceeded: The caller has uploaded too much.
             DeadlineExceeded: The bytes stopped coming.
         """
-        if self._running >= self._concurrency:
-            raise Overloaded(f"{self._running} uploads are under way; try again shortly", retry_after_seconds=5)
-        self._running += 1
-        try:
-            if self._before is not None:
-                await self._before(max(announced, 0))
-            return await self._store(blocks, details)
-        finally:
-            self._running -= 1
+        with self.place():
+            await self.look(announced)
+            return await self._store(blocks, details, key, check)
 
-    async def _store(self, blocks: AsyncIterable[bytes], details: Callable[[], Details]) -> Video:
+    async def _store(
+        self, blocks: AsyncIterable[bytes], details: Callable[[], Details], key: str, check: Callable[[], None]
+    ) -> Taken:
         video_id = new_video_id()
         digest = hashlib.sha256()
+        if self._leftovers is not None:
+            await self._leftovers.begin(video_id)
+        stays = False
         try:
-            size = await self._media.put(media_key(video_id), self._hashed(self._bounded(blocks), digest))
+            limited = bounded(
+                blocks, idle_seconds=self._idle_seconds, max_bytes=self._max_bytes, too_large=self.too_large
+            )
+            size = await self._media.put(media_key(video_id), self._hashed(limited, digest))
             if size == 0:
                 raise InvalidArgument(
                     "the file is empty; choose one with media in it", reason="MEDIA_EMPTY", field="file"
                 )
             STORED.inc(size)
+            check()
             given = details()
-            filename = clean_filename(given.filename)
-            source = Source(filename, clean_content_type(given.content_type, filename), size, digest.hexdigest())
-            title = checked_title(given.title) or title_from(posixpath.splitext(filename)[0]) or video_id
-            if given.captions:
-                return await self._with_captions(video_id, title, source, given)
-            return await self._videos.create(
-                video_id,
-                title=title,
-                source=source,
-                collection=checked_collection(given.collection),
-                tags=checked_tags(given.tags),
-                speech=given.speech,
-            )
-        except BaseException:
+            # Should this fail otherwise than by a refusal, nobody knows whether the document is there.
+            stays = self._leftovers is not None
+            taken = await self.admit(video_id, size, digest.hexdigest(), given, key=key)
+        except BaseException as error:
             # Also when the caller went away: its cancellation must not keep half a video.
-            await asyncio.shield(self._remove(video_id))
+            if not stays or isinstance(error, EarmarkError):
+                await asyncio.shield(self._tidy(video_id, kept=False))
             raise
+        await asyncio.shield(self._tidy(video_id, kept=taken.video.video_id == video_id))
+        return taken
+
+    async def admit(self, video_id: str, size: int, sha256: str, given: Details, *, key: str = "") -> Taken:
+        """Creates the video of media that is stored, or gives the one that has the same bytes.
+
+        Args:
+            video_id: What it is to be called, and what the media is stored under.
+            size: Bytes of the media.
+            sha256: Of the media, lower-case hex.
+            given: What was said of it.
+            key: Idempotency-Key it came with; empty for none.
+
+        Raises:
+            ChecksumMismatch: The media is not what `given` says.
+            InvalidArgument: Something that was said is wrong.
+            QuotaExceeded: The caller has uploaded too much.
+        """
+        if given.sha256:
+            Expected("sha256", bytes.fromhex(given.sha256)).check(bytes.fromhex(sha256), "the file")
+        filename = clean_filename(given.filename)
+        source = Source(filename, clean_content_type(given.content_type, filename), size, sha256)
+        title = checked_title(given.title) or title_from(posixpath.splitext(filename)[0]) or video_id
+        said = (sha256, size, filename, title if given.title else "", given.collection, tuple(given.tags), given.speech)
+
+        async def make() -> Taken:
+            return await self._create(video_id, title, source, given)
+
+        if self._idempotency is None or not key:
+            return await make()
+        return await self._idempotency.once(
+            key,
+            fingerprint("upload", *said, given.captions, given.duplicate),
+            new=video_id,
+            make=make,
+            find=self.found,
+            name_of=lambda taken: taken.video.video_id,
+        )
+
+    async def found(self, video_id: str) -> Taken | None:
+        """Gives what an upload came to before; None where there is no such video for the caller."""
+        try:
+            return Taken(await self._videos.get(video_id), existing=True)
+        except VideoNotFound:
+            return None
+
+    async def _create(self, video_id: str, title: str, source: Source, given: Details) -> Taken:
+        if given.captions:
+            return Taken(await self._with_captions(video_id, title, source, given), existing=False)
+        told: Mapping[str, Any] = {
+            "title": title,
+            "source": source,
+            "collection": checked_collection(given.collection),
+            "tags": checked_tags(given.tags),
+            "speech": given.speech,
+        }
+        if given.duplicate:
+            return Taken(await self._videos.create(video_id, **told), existing=False)
+        video = await self._videos.create_unless_there(video_id, **told)
+        return Taken(video, existing=video.video_id != video_id)
 
     async def _with_captions(self, video_id: str, title: str, source: Source, given: Details) -> Video:
         try:
@@ -249,9 +382,12 @@ class Uploads:
         assert video is not None, "it has no external id, of which there could be another"
         return video
 
-    async def _remove(self, video_id: str) -> None:
+    async def _tidy(self, video_id: str, *, kept: bool) -> None:
         with tidying(video_id):
-            await self._media.delete_prefix(video_prefix(video_id))
+            if not kept:
+                await self._media.delete_prefix(video_prefix(video_id))
+            if self._leftovers is not None:
+                await self._leftovers.done(video_id)
 
     async def from_url(
         self,
@@ -261,11 +397,13 @@ class Uploads:
         collection: str = "",
         tags: Sequence[str] = (),
         speech: SpeechOptions | None = None,
-    ) -> Video:
-        """Creates a video whose media is fetched from `url` later.
+        key: str = "",
+    ) -> Taken:
+        """Creates a video whose media is fetched from `url` later; one that was sent before, where `key` says so.
 
         Raises:
             InvalidArgument: It is no http(s) or s3 URL, or title, collection or tags are wrong.
+            KeyReused: Something else came with this key before.
             AddressRefused: It points where the mesh may not fetch from.
         """
         given, collection, tags = checked_title(title), checked_collection(collection), checked_tags(tags)
@@ -273,62 +411,40 @@ class Uploads:
         parts = urlsplit(url)
         name = clean_filename(unquote(parts.path))
         chosen = given or title_from(posixpath.splitext(name)[0]) or title_from(parts.hostname or "")
-        return await self._videos.create(
-            new_video_id(), title=chosen or "untitled", url=url, collection=collection, tags=tags, speech=speech
-        )
+        video_id = new_video_id()
 
-    async def _bounded(self, blocks: AsyncIterable[bytes]) -> AsyncIterator[bytes]:
-        """Holds the size limit, gives up on silence, and makes blocks of a good size."""
-        total = 0
-        waiting = bytearray()
-        source = aiter(blocks)
-        while True:
-            try:
-                async with asyncio.timeout(self._idle_seconds):
-                    block = await anext(source, None)
-            except TimeoutError:
-                raise DeadlineExceeded(
-                    f"no byte came for {self._idle_seconds:g} s; upload again", reason="UPLOAD_STALLED"
-                ) from None
-            if block is None:
-                break
-            total += len(block)
-            if total > self._max_bytes:
-                raise self._too_large()
-            waiting += block
-            if len(waiting) >= BLOCK_BYTES:
-                yield bytes(waiting)
-                waiting.clear()
-        if waiting:
-            yield bytes(waiting)
+        async def make() -> Taken:
+            video = await self._videos.create(
+                video_id, title=chosen or "untitled", url=url, collection=collection, tags=tags, speech=speech
+            )
+            return Taken(video, existing=False)
+
+        if self._idempotency is None or not key:
+            return await make()
+        return await self._idempotency.once(
+            key,
+            fingerprint("url", url, given, collection, tuple(tags), speech),
+            new=video_id,
+            make=make,
+            find=self.found,
+            name_of=lambda taken: taken.video.video_id,
+        )
 
     async def _hashed(self, blocks: AsyncIterator[bytes], digest: hashlib._Hash) -> AsyncIterator[bytes]:
         """Reads ahead of the writer, and hashes each block while it is written."""
-        queue: asyncio.Queue[bytes | Exception | None] = asyncio.Queue(_READ_AHEAD_BLOCKS)
-
-        async def read() -> None:
-            try:
-                async for block in blocks:
-                    await queue.put(block)
-                await queue.put(None)
-            except Exception as error:  # noqa: BLE001  (handed to the writer, which raises it)
-                await queue.put(error)
-
-        reader = asyncio.create_task(read(), name="upload-read")
+        ahead = ReadAhead(blocks)
         try:
-            while (block := await queue.get()) is not None:
-                if isinstance(block, Exception):
-                    raise block
-                hashed = asyncio.ensure_future(self._hashing.run(digest.update, block))
+            while (block := await ahead.next()) is not None:
+                hashed = asyncio.ensure_future(self.hashed(digest, block))
                 try:
                     yield block
                 finally:
                     await hashed
         finally:
-            reader.cancel()
-            await asyncio.gather(reader, return_exceptions=True)
+            await ahead.close()
 
-    def _too_large(self) -> MediaTooLarge:
+    def too_large(self) -> MediaTooLarge:
+        """Says that an upload is over the size limit."""
         return MediaTooLarge(
             f"the file is over the limit of {self._max_bytes} bytes; upload a smaller one, or a part of it",
             field="file",

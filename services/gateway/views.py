@@ -46,6 +46,7 @@ def video(shown: Video, seconds_left: float | None = None) -> Json:
         "collection": shown.collection or None,
         "tags": list(shown.tags),
         "index_token": index_token(shown),
+        "restorable_until": shown.purge_at if shown.restorable else None,
         "links": links(shown),
     }
 

@@ -10,6 +10,7 @@ import datetime as dt
 from collections.abc import Collection, Mapping
 from typing import Any
 
+from services.common.claims import Claims
 from services.common.speech import SpeechOptions
 from services.common.videos.model import Source, Video, VideoStatus
 from services.common.videos.store import VideoStore
@@ -26,11 +27,13 @@ class VisibleVideos:
     Args:
         store: All documents.
         quota: Counts what callers put in.
+        claims: Keeps two gateways from putting in the same at the same time.
     """
 
-    def __init__(self, *, store: VideoStore, quota: Quota) -> None:
+    def __init__(self, *, store: VideoStore, quota: Quota, claims: Claims) -> None:
         self._store = store
         self._quota = quota
+        self._claims = claims
 
     async def get(self, video_id: str) -> Video:
         """Gives a video. Raises VideoNotFound, also where it is not the caller's to see."""
@@ -74,6 +77,32 @@ class VisibleVideos:
         except Exception:
             await self._quota.give_back(who, size=size)
             raise
+
+    async def create_unless_there(
+        self,
+        video_id: str,
+        *,
+        title: str,
+        source: Source,
+        collection: str = "",
+        tags: Collection[str] = (),
+        speech: SpeechOptions | None = None,
+    ) -> Video:
+        """Creates a video whose media is stored, or gives one of its collection that has the same bytes.
+
+        Two that come at the same time become one. One that has failed, or that was heard otherwise than `speech` says,
+        is not the same.
+
+        Raises:
+            PermissionDenied: The collection is not one of the caller's.
+            QuotaExceeded: The caller has put in too much today.
+        """
+        place = caller().place(collection)
+        async with self._claims.hold(f"bytes\n{place}\n{source.sha256}"):
+            there = await self._store.same_bytes(source, collection=place, speech=speech)
+            if there is not None:
+                return there
+            return await self.create(video_id, title=title, source=source, collection=place, tags=tags, speech=speech)
 
     async def create_imported(
         self,
@@ -143,10 +172,15 @@ class VisibleVideos:
         await self.get(video_id)
         return await self._store.retry(video_id)
 
-    async def mark_deleting(self, video_id: str) -> Video:
-        """Marks a video for removal. Raises VideoNotFound."""
+    async def mark_deleting(self, video_id: str, *, undo_seconds: float) -> Video:
+        """Marks a video for removal; for so long it can be brought back. Raises VideoNotFound."""
         await self.get(video_id)
-        return await self._store.mark_deleting(video_id)
+        return await self._store.mark_deleting(video_id, undo_seconds=undo_seconds)
+
+    async def restore(self, video_id: str) -> Video:
+        """Brings a deleted video back. Raises VideoNotFound, FailedPrecondition when it is not, or too late."""
+        await self.get(video_id)
+        return await self._store.restore(video_id)
 
     async def want_pictures(self, video_id: str) -> bool:
         """Has pictures made of a video that has none yet; False where that is not to be done (again)."""

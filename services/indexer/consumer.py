@@ -271,16 +271,17 @@ class StreamFollower:
     async def _apply_events(self, batch: Sequence[FollowedEvent]) -> None:
         wanted: defaultdict[str, set[str]] = defaultdict(set)
         for event in batch:
-            if event.kind != "video.deleted":
-                wanted[_fields(event).video_id].update(_slice_of(event))
+            wanted[_fields(event).video_id].update(_slice_of(event))
         read = {video_id: await self._read(video_id, slices) for video_id, slices in wanted.items()}
         changes: list[Change] = []
         slices: dict[int, tuple[Video, str]] = {}
         for event in batch:
             video_id = _fields(event).video_id
             video, records = read.get(video_id, (None, []))
-            if event.kind == "video.deleted" or video is None:
+            if video is None:
                 changes.append(RemoveVideo(video_id))
+                continue
+            if event.kind == "video.deleted":  # it was brought back since, and its slices come again
                 continue
             if event.kind == "video.described":
                 changes.append(DescribeVideo(video_id, video_info(video)))

@@ -99,7 +99,7 @@ def test_killed_mesh_goes_on_where_it_was(
 
 def upload(mesh: LocalMesh, clip: Path) -> str:
     with mesh.client() as client:
-        return client.upload(clip, title="Bees").video_id
+        return client.upload(clip, title="Bees", duplicate=True).video_id
 
 
 def reached(mesh: LocalMesh, video_id: str, moment: Callable[[VideoStatus], bool]) -> None:

@@ -18,6 +18,8 @@ def described() -> dict[str, Any]:
         "pictures",
         "operations",
         "uploads",
+        "resumable",
+        "presigned",
         "imports",
         "edits",
         "watcher",

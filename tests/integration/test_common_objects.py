@@ -3,22 +3,17 @@
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
-import boto3
 import pytest
-from moto.server import ThreadedMotoServer
 
 from services.common.errors import InvalidArgument, ObjectNotFound
 from services.common.objects import PART_BYTES, ObjectStore
-from tests.support.ports import free_port
+from tests.support import s3
 
 
 @pytest.fixture(scope="module")
 def s3_endpoint() -> Iterator[str]:
-    port = free_port()
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=port, verbose=False)
-    server.start()
-    yield f"http://127.0.0.1:{port}"
-    server.stop()
+    with s3.s3_server() as url:
+        yield url
 
 
 @pytest.fixture(params=["folder", "s3"])
@@ -26,16 +21,9 @@ def store(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mo
     if request.param == "folder":
         return ObjectStore.open((tmp_path / "objects").as_uri())
     endpoint = request.getfixturevalue("s3_endpoint")
-    for name, value in {
-        "AWS_ACCESS_KEY_ID": "test",
-        "AWS_SECRET_ACCESS_KEY": "test",
-        "AWS_REGION": "us-east-1",
-        "AWS_ENDPOINT_URL": endpoint,
-        "AWS_ALLOW_HTTP": "true",
-    }.items():
+    for name, value in s3.environment(endpoint).items():
         monkeypatch.setenv(name, value)
-    bucket = f"b-{tmp_path.name.replace('_', '-').lower()[:50]}"
-    boto3.client("s3", endpoint_url=endpoint, region_name="us-east-1").create_bucket(Bucket=bucket)
+    bucket = s3.make_bucket(endpoint, tmp_path.name)
     return ObjectStore.open(f"s3://{bucket}/some/prefix")
 
 

@@ -50,7 +50,7 @@ async def test_every_way_in_takes_collection_and_tags(mesh: Gateway) -> None:
 
     async def parts() -> AsyncIterator[pb.CreateVideoRequest]:
         yield pb.CreateVideoRequest(video=pb.NewVideo(filename="b.mp4", collection="talks", tags=["bread"]))
-        yield pb.CreateVideoRequest(data=b"media")
+        yield pb.CreateVideoRequest(data=b"other media")
 
     streamed = (await pb_grpc.VideoServiceStub(mesh.channel).CreateVideo(parts())).video
     assert await stored(mesh, streamed.video_id) == ("b", "talks", ("bread",))

@@ -14,6 +14,7 @@ from tests.support.gateway import Gateway, gateway
 from tests.support.mesh import common_settings
 
 FILE = ("file", ("talk.mp4", b"media", "video/mp4"))
+ANEW: tuple[str, Any] = ("duplicate", (None, "allow"))
 TOLD = {"language": " DE ", "prompt": "Ein Vortrag\nüber Brot.", "hotwords": "Teigling, Stückgare", "task": "translate"}
 KEPT = SpeechOptions("de", "Ein Vortrag über Brot.", "Teigling, Stückgare", "translate")
 
@@ -26,13 +27,13 @@ async def mesh(nats_url: str, mongo_url: str, mongo_database: str, object_store_
 
 async def test_what_is_said_of_the_speech_is_kept_for_the_recognizer(mesh: Gateway) -> None:
     form: list[tuple[str, Any]] = [(name, (None, text)) for name, text in TOLD.items()]
-    for parts in ([FILE, *form], [*form, FILE]):
+    for parts in ([FILE, ANEW, *form], [*form, ANEW, FILE]):
         uploaded = await mesh.http.post("/videos/upload", files=parts)
         assert uploaded.status_code == 202, uploaded.text
         assert (await mesh.backbone.videos.get(uploaded.json()["video_id"])).speech == KEPT
     added = await mesh.http.post("/videos", json={"url": "https://1.1.1.1/a.mp4", **TOLD})
     assert (await mesh.backbone.videos.get(added.json()["video_id"])).speech == KEPT
-    silent = await mesh.http.post("/videos/upload", files=[FILE])
+    silent = await mesh.http.post("/videos/upload", files=[FILE, ANEW])
     assert (await mesh.backbone.videos.get(silent.json()["video_id"])).speech == SpeechOptions()
 
 
@@ -105,7 +106,7 @@ async def test_empty_captions_are_refused_as_no_captions_are_not(mesh: Gateway) 
     # As a browser sends a form in which no captions were chosen.
     body = (
         b'--b\r\nContent-Disposition: form-data; name="captions"; filename=""\r\n\r\n\r\n'
-        b'--b\r\nContent-Disposition: form-data; name="file"; filename="a.mp4"\r\n\r\nmedia\r\n--b--\r\n'
+        b'--b\r\nContent-Disposition: form-data; name="file"; filename="a.mp4"\r\n\r\nmedium\r\n--b--\r\n'
     )
     kind = {"Content-Type": "multipart/form-data; boundary=b"}
     assert (await mesh.http.post("/videos/upload", content=body, headers=kind)).json()["status"] == "uploaded"

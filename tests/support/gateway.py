@@ -42,8 +42,9 @@ class Gateway:
         spread(self.shards, *chunks)
 
     async def upload(self, data: bytes = b"media", name: str = "talk.mp4", kind: str = "video/mp4") -> dict[str, Any]:
-        """Uploads a file and gives its video."""
-        response = await self.http.post("/videos/upload", files={"file": (name, data, kind)})
+        """Uploads a file and gives its video, a new one each time."""
+        files: dict[str, Any] = {"duplicate": (None, "allow"), "file": (name, data, kind)}
+        response = await self.http.post("/videos/upload", files=files)
         assert response.status_code == 202, response.text
         video: dict[str, Any] = response.json()
         return video
@@ -71,6 +72,7 @@ async def gateway(common: CommonSettings, **given: Any) -> AsyncIterator[Gateway
                 "routing_every_seconds": 0.2,
                 "watch_poll_seconds": 0.3,
                 "search_deadline_seconds": 1.5,
+                "delete_undo_seconds": 0,
                 **given,
             }
         )

@@ -27,7 +27,7 @@ async def make_key(mesh: Gateway, **fields: Any) -> dict[str, Any]:
 
 
 async def upload(mesh: Gateway, key: str, *, data: bytes = b"media", **fields: str) -> httpx.Response:
-    """Uploads a file with a key."""
-    form = {name: (None, value) for name, value in fields.items()}
+    """Uploads a file with a key, as a new video each time."""
+    form = {name: (None, value) for name, value in {"duplicate": "allow", **fields}.items()}
     files: dict[str, Any] = {**form, "file": ("talk.mp4", data, "video/mp4")}
     return await mesh.http.post("/videos/upload", files=files, headers=bearer(key))

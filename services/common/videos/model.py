@@ -26,6 +26,8 @@ class VideoStatus(enum.StrEnum):
     retry │   ╲───────┤     │ retry
           │           ▼     │
           └───────── failed ┘        any state ──▶ deleting ──▶ (gone)
+                                         ▲            │ restore, until `purge_at`
+                                         └────────────┘
     """
 
     UPLOADED = "uploaded"
@@ -233,6 +235,17 @@ class Video:
     """Whether browsers can play it; None until somebody has looked."""
     pictures: PictureSet | None = None
     """Its pictures; None until somebody has tried to make some."""
+    purge_at: datetime | None = None
+    """While it is deleted and can be brought back: until when."""
+    purging: bool = False
+    """Whether it is too late for that."""
+    restored: bool = False
+    """Whether it was deleted and brought back."""
+
+    @property
+    def restorable(self) -> bool:
+        """Whether it is deleted, and can be brought back."""
+        return self.status is VideoStatus.DELETING and self.purge_at is not None and not self.purging
 
     @property
     def progress(self) -> Progress:
@@ -291,6 +304,9 @@ class Video:
             began_at=doc.get("began_at"),
             playback=Playback.from_document(doc["playback"]) if doc.get("playback") else None,
             pictures=PictureSet(**doc["pictures"]) if doc.get("pictures") else None,
+            purge_at=doc.get("purge_at"),
+            purging=doc.get("purging", False),
+            restored=doc.get("restored", False),
         )
 
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Mapping
-from dataclasses import replace
 from typing import Any
 
 import structlog
@@ -132,6 +131,22 @@ class VideoStore:
         )
         return Video.from_document(doc) if doc else None
 
+    async def same_bytes(self, source: Source, *, collection: str, speech: SpeechOptions | None = None) -> Video | None:
+        """Gives the oldest video of a collection that has the same media and was heard as `speech` says, if it does.
+
+        None where there is none, or it has failed or is being deleted.
+        """
+        query: Document = {
+            "source.sha256": source.sha256,
+            "source.bytes": source.bytes,
+            "collection": collection,
+            "status": {"$in": [VideoStatus.UPLOADED, VideoStatus.PROCESSING, VideoStatus.READY]},
+        }
+        if speech and (told := speech.to_document()):
+            query["speech"] = told
+        cursor = self._videos.find(query, _WITHOUT_CHUNKS).sort("metadata.uploaded_at", ASCENDING).limit(1)
+        return next((Video.from_document(doc) for doc in await cursor.to_list()), None)
+
     async def page(
         self,
         *,
@@ -142,9 +157,9 @@ class VideoStore:
     ) -> list[Video]:
         """Gives up to `limit` videos, newest first, from behind the one uploaded at `before` (time, id).
 
-        Only of `collections`; None means of all, and of none.
+        Only of `collections`; None means of all, and of none. Deleted ones only where `status` says so.
         """
-        query: Document = {**({"status": status} if status else {}), **_within(collections)}
+        query: Document = {"status": status or {"$ne": VideoStatus.DELETING}, **_within(collections)}
         if before is not None:
             at, video_id = before
             query["$or"] = [
@@ -658,14 +673,87 @@ class VideoStore:
 
     # ── going ────────────────────────────────────────────────────────────────────────────────────
 
-    async def mark_deleting(self, video_id: str) -> Video:
-        """Marks a video for removal; owes video.deleted. Marking twice is fine. Raises VideoNotFound."""
+    async def mark_deleting(self, video_id: str, *, undo_seconds: float = 0) -> Video:
+        """Marks a video for removal; owes video.deleted. Marking twice is fine. Raises VideoNotFound.
+
+        Args:
+            video_id: The video.
+            undo_seconds: For how long it is only hidden, and can be brought back. 0 is for good, also where it was
+                marked with a longer time before.
+        """
         owed = OwedEvent.of("video.deleted", pb.VideoDeleted(video_id=video_id), video_id)
-        # What goes must not stand in the way of importing it again.
-        change = {"$set": {"status": VideoStatus.DELETING}, "$unset": {"external_id": ""}}
-        video = await self.get(video_id)  # first: the cleaner may be done with it before this returns
-        marked = await self._change(video_id, {}, change, [owed])
-        return replace(video, status=VideoStatus.DELETING, revision=video.revision + marked)
+        while True:
+            doc = await self._videos.find_one({"_id": video_id}, _WITHOUT_CHUNKS)
+            if doc is None:
+                raise VideoNotFound(video_id)
+            gone = doc["status"] == VideoStatus.DELETING
+            if gone and (undo_seconds > 0 or doc.get("purging") or not doc.get("purge_at")):
+                return Video.from_document(doc)
+            fields: Document = {"status": VideoStatus.DELETING}
+            if undo_seconds > 0:
+                fields["purge_at"] = _now() + dt.timedelta(seconds=undo_seconds)
+                fields["former"] = {"status": doc["status"], "external_id": doc.get("external_id", "")}
+            elif gone:
+                fields["purging"] = True
+            # What goes must not stand in the way of importing it again.
+            change = {"$set": fields, "$unset": {"external_id": ""}}
+            condition = {"status": doc["status"], "revision": doc["revision"]}
+            if await self._change(video_id, condition, change, [owed]):
+                # Not read again: the cleaner may be done with it.
+                return Video.from_document({**doc, **fields, "revision": doc["revision"] + 1})
+
+    async def restore(self, video_id: str) -> Video:
+        """Brings a video back that is deleted, while it can be; what of it was searchable is indexed again.
+
+        Raises:
+            VideoNotFound: There is no such video (any more).
+            FailedPrecondition: It is not deleted, or it is too late.
+        """
+        doc = await self._videos.find_one({"_id": video_id}, _WITHOUT_CHUNKS)
+        if doc is None:
+            raise VideoNotFound(video_id)
+        if not Video.from_document(doc).restorable:
+            deleted = doc["status"] == VideoStatus.DELETING
+            raise FailedPrecondition(
+                f"{video_id} is being removed; upload it again" if deleted else f"{video_id} is not deleted",
+                reason="NOT_RESTORABLE",
+            )
+        slices, former = doc["slices"], doc["former"]
+        for entry in slices:
+            if entry["state"] == SliceState.INDEXED:
+                entry["state"] = SliceState.EMBEDDED
+        again = [(entry["slice_id"], SliceState(entry["state"])) for entry in slices if entry["state"] in NEXT_EVENT]
+        owed = [OwedEvent.of("video.described", pb.VideoDescribed(video_id=video_id), video_id)]
+        owed += _onward(video_id, again, bulk=doc["source"] is None)
+        status = VideoStatus(former["status"])
+        if not doc["slicing_done"] and status is not VideoStatus.FAILED:
+            owed.append(OwedEvent.of("video.uploaded", pb.VideoUploaded(video_id=video_id), video_id))
+        if status is VideoStatus.READY and again:
+            status = VideoStatus.PROCESSING
+        fields: Document = {"status": status, "slices": slices, "restored": True, "began_at": _now()}
+        if former["external_id"]:
+            fields["external_id"] = former["external_id"]
+        # Conditional on the revision, since the slices are written as they were read.
+        condition = {"status": VideoStatus.DELETING, "revision": doc["revision"], "purging": {"$ne": True}}
+        left = {"$unset": {"purge_at": "", "former": ""}}
+        try:
+            done = await self._change(video_id, condition, {"$set": fields, **left}, owed)
+        except DuplicateKeyError:  # it was imported again meanwhile: the name is that one's now
+            del fields["external_id"]
+            done = await self._change(video_id, condition, {"$set": fields, **left}, owed)
+        if not done:
+            raise FailedPrecondition(f"{video_id} has changed meanwhile; try again", reason="NOT_RESTORABLE")
+        await self.settle(video_id)
+        return await self.get(video_id)
+
+    async def purge_due(self, *, limit: int = 200) -> int:
+        """Has videos removed that are deleted and cannot be brought back any more; owes video.deleted for each."""
+        query = {"status": VideoStatus.DELETING, "purge_at": {"$lte": _now()}, "purging": {"$ne": True}}
+        count = 0
+        async for doc in self._videos.find(query, {"_id": 1}).limit(limit):
+            owed = OwedEvent.of("video.deleted", pb.VideoDeleted(video_id=doc["_id"]), doc["_id"])
+            count += await self._change(doc["_id"], query, {"$set": {"purging": True}}, [owed])
+        return count
 
     async def remove(self, video_id: str) -> None:
         """Removes the document and its continuations, the last step of a deletion; removing twice is fine."""
@@ -691,7 +779,9 @@ class VideoStore:
         """Gives videos on their way (or being deleted) that nothing has changed for longer than that."""
         before = _now() - dt.timedelta(seconds=older_than_seconds)
         on_their_way = [VideoStatus.UPLOADED, VideoStatus.PROCESSING, VideoStatus.DELETING]
-        query = {"status": {"$in": on_their_way}, "updated_at": {"$lt": before}}
+        # Those that are deleted and can be brought back wait for nothing.
+        not_hidden = [{"purge_at": None}, {"purging": True}]
+        query = {"status": {"$in": on_their_way}, "updated_at": {"$lt": before}, "$or": not_hidden}
         return [Video.from_document(doc) async for doc in self._videos.find(query, _WITHOUT_CHUNKS).limit(limit)]
 
     async def nudge(self, video: Video) -> None:

@@ -1,4 +1,4 @@
-"""The sweeper: publishes what a crash left owed, and moves on videos whose events the stream has lost.
+"""The sweeper: publishes what a crash left owed, moves on videos whose events the stream has lost, ends deletions.
 
 Any number may run at once: publishing is deduplicated by event id, and handlers find done work done.
 """
@@ -6,6 +6,7 @@ Any number may run at once: publishing is deduplicated by event id, and handlers
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable, Sequence
 
 import structlog
 from nats.errors import Error as NatsError
@@ -31,24 +32,34 @@ class Sweeper:
         every_seconds: Time between two looks.
         owed_seconds: Age from which an owed event is taken for forgotten.
         stalled_seconds: Time without a change from which a video is looked at.
+        chores: What else is to be done at each look.
     """
 
     def __init__(
-        self, store: VideoStore, bus: EventBus, *, every_seconds: float, owed_seconds: float, stalled_seconds: float
+        self,
+        store: VideoStore,
+        bus: EventBus,
+        *,
+        every_seconds: float,
+        owed_seconds: float,
+        stalled_seconds: float,
+        chores: Sequence[Callable[[], Awaitable[None]]] = (),
     ) -> None:
         self._store = store
         self._bus = bus
         self._every = every_seconds
         self._owed = owed_seconds
         self._stalled = stalled_seconds
+        self._chores = [self.sweep, *chores]
 
     async def run(self) -> None:
         """Sweeps for ever; a sweep that fails is logged and tried again at the next turn."""
         while True:
-            try:
-                await self.sweep()
-            except (PyMongoError, NatsError, TimeoutError) as error:
-                log.warning("sweep_failed", error=repr(error))
+            for chore in self._chores:
+                try:
+                    await chore()
+                except (PyMongoError, NatsError, TimeoutError) as error:
+                    log.warning("sweep_failed", error=repr(error))
             await asyncio.sleep(self._every)
 
     async def sweep(self) -> None:
@@ -56,6 +67,8 @@ class Sweeper:
         if count := await self._store.publish_owed(older_than_seconds=self._owed):
             REPUBLISHED.inc(count)
             log.info("events_republished", count=count)
+        if count := await self._store.purge_due():
+            log.info("videos_purged", count=count)
         stalled = await self._store.stalled(older_than_seconds=self._stalled)
         # A backlog is not a stall: while anything waits in the queues, the video may just be waiting its turn.
         if len(stalled) > 0 and not await self._waiting():

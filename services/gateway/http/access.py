@@ -29,7 +29,9 @@ _PUBLIC = re.compile(r"/|/v/[^/]+|/web/.*|/docs(/.*)?|/openapi\.json|/healthz|/r
 _READ, _UPLOAD, _CHANGE = (Right.READ,), (Right.UPLOAD,), (Right.READ, Right.UPLOAD)
 _RULES: Sequence[tuple[str, re.Pattern[str], tuple[Right, ...]]] = [
     ("GET HEAD", re.compile(r"/search|/videos(/.*)?"), _READ),
-    ("POST", re.compile(r"/videos|/videos/upload|/videos/import"), _UPLOAD),
+    ("POST", re.compile(r"/videos|/videos/upload|/videos/import|/files|/uploads"), _UPLOAD),
+    ("GET HEAD PATCH POST DELETE", re.compile(r"/(files|uploads)/.+"), _UPLOAD),
+    ("OPTIONS", re.compile(r"/files(/.*)?"), ()),
     ("POST PUT PATCH DELETE", re.compile(r"/videos/.+"), _CHANGE),
     ("GET", re.compile(r"/keys/self"), ()),
 ]

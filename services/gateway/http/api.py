@@ -11,12 +11,14 @@ from starlette.middleware.cors import CORSMiddleware
 from services.gateway.access.gate import Gate
 from services.gateway.access.keys import Keys
 from services.gateway.edits import Edits
-from services.gateway.http import edge, errors, health, media, openapi, page, search, transcripts, videos
+from services.gateway.http import edge, errors, health, media, openapi, page, search, transcripts, tus, videos
 from services.gateway.http import imports as imports_http
 from services.gateway.http import keys as key_routes
 from services.gateway.http import operations as operation_routes
 from services.gateway.http import pictures as picture_routes
+from services.gateway.http import presigned as presigned_http
 from services.gateway.http import shards as shard_routes
+from services.gateway.http import uploads as uploads_http
 from services.gateway.http.access import Access
 from services.gateway.http.aliases import Aliases
 from services.gateway.http.limits import BodyLimit
@@ -24,6 +26,8 @@ from services.gateway.imports import Imports
 from services.gateway.library import Library
 from services.gateway.operations.overview import Operations
 from services.gateway.pictures import Pictures
+from services.gateway.presigned import Presigned
+from services.gateway.resumable import Resumable
 from services.gateway.search import Searches
 from services.gateway.shards import Shards
 from services.gateway.time_left import TimeLeft
@@ -40,8 +44,24 @@ in UTC, lists go on by opaque cursors, and every error has one shape:
 The paths without `/v1`, as they were called first, are answered as those with it."""
 
 
-_CORS_HEADERS = ["Authorization", "Content-Type", "If-Match", "If-None-Match", "If-Range", "Range"]
-_CORS_SHOWN = ["Content-Range", "ETag", "Location", "Retry-After", "X-Earmark-Complete"]
+_CORS_HEADERS = [
+    *("Authorization", "Content-Digest", "Content-Type", "Digest", "Idempotency-Key", "If-Match", "If-None-Match"),
+    *(
+        "If-Range",
+        "Range",
+        "Tus-Resumable",
+        "Upload-Checksum",
+        "Upload-Defer-Length",
+        "Upload-Length",
+        "Upload-Metadata",
+    ),
+    *("Upload-Offset", "X-HTTP-Method-Override", "X-Requested-With"),
+]
+_CORS_SHOWN = [
+    *("Content-Range", "Earmark-Existing", "Earmark-Video-Id", "ETag", "Location", "Retry-After", "X-Earmark-Complete"),
+    *("Tus-Checksum-Algorithm", "Tus-Extension", "Tus-Max-Size", "Tus-Resumable", "Tus-Version", "Upload-Defer-Length"),
+    *("Upload-Expires", "Upload-Length", "Upload-Metadata", "Upload-Offset"),
+]
 
 
 def create(
@@ -49,6 +69,8 @@ def create(
     library: Library,
     pictures: Pictures,
     uploads: Uploads,
+    resumable: Resumable,
+    presigned: Presigned,
     imports: Imports,
     edits: Edits,
     watcher: Watcher,
@@ -71,6 +93,8 @@ def create(
         library: The videos there are.
         pictures: Pictures of them.
         uploads: Makes new ones.
+        resumable: Makes new ones of bytes that come in several requests.
+        presigned: Makes new ones of bytes that come past the gateway.
         imports: Makes new ones of transcripts.
         edits: Changes transcripts.
         watcher: Follows videos.
@@ -98,9 +122,12 @@ def create(
     )
     versioned = [
         search.router(searcher=searcher, query_max_chars=query_max_chars),
-        videos.router(library=library, uploads=uploads, watcher=watcher, time_left=time_left),
+        uploads_http.router(uploads=uploads),
+        videos.router(library=library, watcher=watcher, time_left=time_left),
         transcripts.router(library=library, edits=edits),
         imports_http.router(imports=imports),
+        tus.router(resumable=resumable),
+        presigned_http.router(presigned=presigned, library=library),
         media.router(library=library),
         picture_routes.router(pictures=pictures),
         shard_routes.router(shards=shards),
@@ -118,6 +145,7 @@ def create(
     app.add_middleware(Aliases, routes=[route for router in versioned for route in router.routes])
     app.add_middleware(BodyLimit, max_bytes=max_body_bytes)
     app.add_middleware(Access, gate=gate, local=local, cors_origins=cors_origins)
+    app.add_middleware(tus.MethodOverride)
     if cors_origins:
         app.add_middleware(
             CORSMiddleware,

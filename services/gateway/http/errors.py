@@ -110,7 +110,9 @@ def _example_of_video(path: str) -> str:
 
 def _allowed(routes: Sequence[BaseRoute], request: Request) -> str:
     methods: set[str] = set()
+    # Without what was found out about the path as it came: FastAPI would go by that.
     scope = {**request.scope, "path": plain(request.scope["path"])}
+    scope.pop("fastapi", None)
     for route in routes:
         match, _ = route.matches(scope)
         if match is not Match.NONE:

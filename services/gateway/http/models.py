@@ -124,6 +124,8 @@ class Video(Shape):
     index_token: str | None = Field(examples=["ix1-3f-1a2b"])
     """Stands for what of it is searchable: given to a search as `min_token`, the answer has that in. Null while nothing
     is."""
+    restorable_until: dt.datetime | None
+    """Until when a deleted video can be brought back; null for any other."""
     links: Links
 
 
@@ -437,5 +439,16 @@ class Readiness(Shape):
     )
 
 
+NOT_CHANGED: dict[str, Any] = {"description": "It is what `If-None-Match` says."}
+IF_NONE_MATCH: dict[str, Any] = {
+    "parameters": [
+        {
+            "name": "If-None-Match",
+            "in": "header",
+            "description": "ETag of what there is already: 304 where it is the same.",
+            "schema": {"type": "string"},
+        }
+    ]
+}
 ERRORS: dict[int | str, dict[str, Any]] = {"default": {"model": Error, "description": "Something went wrong."}}
 """For the documentation of every route."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import AsyncIterator, Callable
 
 from starlette.requests import Request
@@ -12,6 +13,8 @@ from streaming_form_data.targets import BaseTarget
 from services.common.errors import InvalidArgument
 from services.gateway.access.caller import caller
 from services.gateway.attributes import checked_collection, checked_speech, checked_tags, checked_title
+from services.gateway.digests import checked_sha256, of_body
+from services.gateway.http.tus import checked_duplicate
 from services.gateway.uploads import Details, check_captions_size
 
 MAX_FIELD_BYTES = 16 * 1024
@@ -102,6 +105,8 @@ _TEXTS: dict[str, Callable[[list[str]], object]] = {
     "prompt": lambda texts: checked_speech(prompt=texts[-1]),
     "hotwords": lambda texts: checked_speech(hotwords=texts[-1]),
     "task": lambda texts: checked_speech(task=texts[-1]),
+    "sha256": lambda texts: checked_sha256(texts[-1]),
+    "duplicate": lambda texts: checked_duplicate(texts[-1]),
 }
 """The text parts, and what refuses wrong ones."""
 _PARTS = ("file", *_TEXTS, "captions")
@@ -118,6 +123,8 @@ class UploadForm:
 
     def __init__(self, request: Request) -> None:
         self._request = request
+        self._expected = of_body(request.headers)
+        self._digest = hashlib.new(self._expected.algorithm) if self._expected else None
         self._file = _File()
         self._texts = {name: _Text(name, check) for name, check in _TEXTS.items()}
         try:
@@ -143,6 +150,8 @@ class UploadForm:
         async for data in self._request.stream():
             if not data:
                 continue
+            if self._digest is not None:
+                self._digest.update(data)
             self._feed(data)
             if self._file.blocks:
                 self._check_language()
@@ -167,7 +176,14 @@ class UploadForm:
             tags=self._texts["tag"].texts,
             speech=checked_speech(**{name: last[name] for name in _SPEECH}, heard=not self._captions.data),
             captions=bytes(self._captions.data),
+            sha256=checked_sha256(last["sha256"]),
+            duplicate=checked_duplicate(last["duplicate"]),
         )
+
+    def check(self) -> None:
+        """Compares the body with the checksum in its head, once it is read. Raises ChecksumMismatch."""
+        if self._expected is not None and self._digest is not None:
+            self._expected.check(self._digest.digest(), "the body")
 
     def _check_language(self) -> None:
         """Refuses a language no recognizer knows, unless there are captions, before the file is stored."""

@@ -22,7 +22,7 @@ _SCHEMES = {
     },
 }
 _SIGNED = ("/media", "/transcript", "/events")
-_METHODS = {"get", "head", "post", "put", "patch", "delete"}
+_METHODS = {"get", "head", "options", "post", "put", "patch", "delete"}
 
 
 def describe(app: FastAPI) -> None:

@@ -22,7 +22,8 @@ _TRANSCRIPT_RESPONSE: dict[int | str, dict[str, Any]] = {
         "model": models.Transcript,
         "description": "The transcript.",
         "content": {"text/vtt": {}, "application/x-subrip": {}, "text/plain": {}},
-    }
+    },
+    304: models.NOT_CHANGED,
 }
 
 
@@ -68,7 +69,12 @@ def router(*, library: Library, edits: Edits) -> APIRouter:
     """Makes the routes."""
     routes = APIRouter(tags=["transcripts"], responses=models.ERRORS)
 
-    @routes.get("/videos/{video_id}/transcript", responses=_TRANSCRIPT_RESPONSE, summary="Get what was said")
+    @routes.get(
+        "/videos/{video_id}/transcript",
+        responses=_TRANSCRIPT_RESPONSE,
+        openapi_extra=models.IF_NONE_MATCH,
+        summary="Get what was said",
+    )
     async def transcript(
         request: Request,
         video_id: str,

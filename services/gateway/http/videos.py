@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import AsyncIterator
 from typing import Annotated, Any
 
@@ -11,73 +12,13 @@ from starlette.responses import Response, StreamingResponse
 
 from services.common.videos.model import Video
 from services.gateway import views
-from services.gateway.attributes import checked_speech
 from services.gateway.http import models
-from services.gateway.http.multipart import UploadForm
-from services.gateway.http.respond import NO_STORE, json
+from services.gateway.http.respond import NO_STORE, dumped, json
+from services.gateway.http.validators import Validator, answer
 from services.gateway.library import Library
 from services.gateway.time_left import TimeLeft
-from services.gateway.uploads import MAX_CAPTIONS_BYTES, Uploads
-from services.gateway.versions import versioned
 from services.gateway.watch import Watcher
 
-# Boundaries, part heads and captions, beyond the file itself.
-_FORM_BYTES = 64 * 1024 + MAX_CAPTIONS_BYTES
-
-_UPLOAD_BODY: dict[str, Any] = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            "multipart/form-data": {
-                "schema": {
-                    "type": "object",
-                    "required": ["file"],
-                    "properties": {
-                        "file": {"type": "string", "format": "binary", "description": "Audio or video, any container."},
-                        "captions": {
-                            "type": "string",
-                            "format": "binary",
-                            "description": "A transcript there is already, as WebVTT, SubRip or JSON of at most 8 MiB; "
-                            "then nothing is heard.",
-                        },
-                        "title": {
-                            "type": "string",
-                            "description": "At most 300 characters; the file name stands in when empty.",
-                        },
-                        "collection": {
-                            "type": "string",
-                            "description": "At most 64 letters A-Z a-z, digits, dots, underscores and dashes.",
-                        },
-                        "tag": {
-                            "type": "array",
-                            "items": {"type": "string"},
-                            "description": "Once for each tag; at most 32 of at most 64 characters.",
-                        },
-                        "language": {
-                            "type": "string",
-                            "description": "ISO 639-1 code of the language spoken, one that the recognizer knows; "
-                            "detected when empty.",
-                        },
-                        "prompt": {
-                            "type": "string",
-                            "description": "Text as it might stand before the speech: names and spelling in it are "
-                            "kept to. At most 600 characters.",
-                        },
-                        "hotwords": {
-                            "type": "string",
-                            "description": "Words to be expected, such as names and products; at most 600 characters.",
-                        },
-                        "task": {
-                            "type": "string",
-                            "enum": ["transcribe", "translate"],
-                            "description": "translate gives the text in English, whatever is spoken.",
-                        },
-                    },
-                }
-            }
-        },
-    }
-}
 _EVENTS_RESPONSE: dict[int | str, dict[str, Any]] = {
     200: {
         "description": "`event: status` with a VideoState as data, now and after every change; `event: end` at last.",
@@ -88,40 +29,12 @@ _EVENTS_RESPONSE: dict[int | str, dict[str, Any]] = {
 }
 
 
-def router(*, library: Library, uploads: Uploads, watcher: Watcher, time_left: TimeLeft) -> APIRouter:
+def router(*, library: Library, watcher: Watcher, time_left: TimeLeft) -> APIRouter:
     """Makes the routes."""
     routes = APIRouter(tags=["videos"], responses=models.ERRORS)
 
     async def shown(video: Video) -> views.Json:
         return views.video(video, await time_left.of(video))
-
-    @routes.post(
-        "/videos/upload",
-        status_code=202,
-        responses={202: {"model": models.Video}},
-        openapi_extra=_UPLOAD_BODY,
-        summary="Upload a video",
-    )
-    async def upload(request: Request) -> Response:
-        """Stores the file as it arrives and returns when it is stored; processing goes on behind it.
-
-        `curl -F title="My talk" -F tag=bread -F tag=baking -F file=@talk.mp4 http://localhost:8080/v1/videos/upload`
-        """
-        announced = 0
-        if (length := request.headers.get("content-length", "")).isdigit():
-            announced = int(length) - _FORM_BYTES
-            uploads.check_size(announced)
-        form = UploadForm(request)
-        return _accepted(await uploads.from_stream(form.blocks(), form.details, announced=announced))
-
-    @routes.post("/videos", status_code=202, responses={202: {"model": models.Video}}, summary="Add a video by URL")
-    async def add(new: models.NewVideoFromUrl) -> Response:
-        """Accepts an http, https or s3 URL; it is fetched behind the answer."""
-        speech = checked_speech(language=new.language, prompt=new.prompt, hotwords=new.hotwords, task=new.task)
-        video = await uploads.from_url(
-            new.url, title=new.title, collection=new.collection, tags=new.tags, speech=speech
-        )
-        return _accepted(video)
 
     @routes.get("/videos", responses={200: {"model": models.VideoList}}, summary="List videos")
     async def list_videos(
@@ -133,10 +46,17 @@ def router(*, library: Library, uploads: Uploads, watcher: Watcher, time_left: T
         page = await library.list(limit=limit, cursor=cursor, status=status)
         return json({"videos": [await shown(video) for video in page.videos], "next_cursor": page.next_cursor or None})
 
-    @routes.get("/videos/{video_id}", responses={200: {"model": models.Video}}, summary="Get a video")
-    async def get(video_id: str) -> Response:
-        """Gives a video."""
-        return json(await shown(await library.get(video_id)))
+    @routes.get(
+        "/videos/{video_id}",
+        responses={200: {"model": models.Video}, 304: models.NOT_CHANGED},
+        openapi_extra=models.IF_NONE_MATCH,
+        summary="Get a video",
+    )
+    async def get(request: Request, video_id: str) -> Response:
+        """Gives a video; where If-None-Match names what it is like, nothing."""
+        body = dumped(await shown(await library.get(video_id)))
+        tag = hashlib.sha256(body).hexdigest()[:16]
+        return answer(request, body, Validator(tag), media_type="application/json", caching="private, no-cache")
 
     @routes.patch("/videos/{video_id}", responses={200: {"model": models.Video}}, summary="Change a video")
     async def change(video_id: str, change: models.VideoChange) -> Response:
@@ -165,9 +85,25 @@ def router(*, library: Library, uploads: Uploads, watcher: Watcher, time_left: T
     @routes.delete(
         "/videos/{video_id}", status_code=202, responses={202: {"model": models.Video}}, summary="Delete a video"
     )
-    async def delete(video_id: str) -> Response:
-        """Removes a video with all that was derived from it. Search stops finding it at once."""
-        return json(views.video(await library.delete(video_id)), 202)
+    async def delete(
+        video_id: str,
+        now: Annotated[bool, Query(description="Removes it for good: it cannot be brought back.")] = False,
+    ) -> Response:
+        """Removes a video with all that was derived from it. Searches and lists have it no more at once.
+
+        Until `restorable_until` it can be brought back with `POST /v1/videos/{id}/restore`.
+        """
+        return json(views.video(await library.delete(video_id, now=now)), 202)
+
+    @routes.post(
+        "/videos/{video_id}/restore",
+        status_code=202,
+        responses={202: {"model": models.Video}},
+        summary="Bring a deleted video back",
+    )
+    async def restore(video_id: str) -> Response:
+        """Undoes a deletion. What was searchable is so again in a moment: then the video is in its former state."""
+        return json(await shown(await library.restore(video_id)), 202)
 
     @routes.post(
         "/videos/{video_id}/retry", status_code=202, responses={202: {"model": models.Video}}, summary="Retry a video"
@@ -177,10 +113,6 @@ def router(*, library: Library, uploads: Uploads, watcher: Watcher, time_left: T
         return json(await shown(await library.retry(video_id)), 202)
 
     return routes
-
-
-def _accepted(video: Video) -> Response:
-    return json(views.video(video), 202, {"Location": versioned(f"/videos/{video.video_id}")})
 
 
 async def _events(

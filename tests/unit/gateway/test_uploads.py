@@ -3,18 +3,29 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import datetime as dt
 import hashlib
 from collections.abc import AsyncIterable, AsyncIterator, Sequence
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
-from services.common.errors import DeadlineExceeded, InvalidArgument, MediaTooLarge, Overloaded, Unavailable
+from services.common.errors import (
+    ChecksumMismatch,
+    DeadlineExceeded,
+    InvalidArgument,
+    MediaTooLarge,
+    Overloaded,
+    Unavailable,
+    VideoNotFound,
+)
 from services.common.speech import SpeechOptions
 from services.common.videos.model import Metadata, Source, Video, VideoStatus
 from services.gateway.attributes import title_from
-from services.gateway.uploads import BLOCK_BYTES, Details, Uploads, clean_content_type, clean_filename
+from services.gateway.streams import BLOCK_BYTES
+from services.gateway.uploads import Details, Leftovers, Uploads, clean_content_type, clean_filename
 from tests.support.waiting import eventually
 
 LIMIT = 4 * BLOCK_BYTES
@@ -49,6 +60,16 @@ class Videos:
         self.created: list[Video] = []
         self.error = error
 
+    async def get(self, video_id: str) -> Video:
+        found = next((video for video in self.created if video.video_id == video_id), None)
+        if found is None:
+            raise VideoNotFound(video_id)
+        return found
+
+    async def create_unless_there(self, video_id: str, *, source: Source, **told: Any) -> Video:
+        same = (video for video in self.created if video.source and video.source.sha256 == source.sha256)
+        return next(same, None) or await self.create(video_id, source=source, **told)
+
     async def create(
         self,
         video_id: str,
@@ -73,7 +94,9 @@ async def accept(url: str) -> str:
     return url.strip()
 
 
-def uploads(media: Media, videos: Videos, *, concurrency: int = 2, idle_seconds: float = 5) -> Uploads:
+def uploads(
+    media: Media, videos: Videos, *, concurrency: int = 2, idle_seconds: float = 5, leftovers: Leftovers | None = None
+) -> Uploads:
     return Uploads(
         media=media,
         videos=videos,
@@ -81,6 +104,7 @@ def uploads(media: Media, videos: Videos, *, concurrency: int = 2, idle_seconds:
         max_bytes=LIMIT,
         concurrency=concurrency,
         idle_seconds=idle_seconds,
+        leftovers=leftovers,
     )
 
 
@@ -98,9 +122,8 @@ async def test_bytes_arrive_whole_with_their_hash(size: int) -> None:
     media, videos = Media(), Videos()
     data = bytes(range(256)) * (size // 256 + 1)
     data = data[:size]
-    video = await uploads(media, videos).from_stream(
-        blocks(*(data[at : at + 65_536] for at in range(0, size, 65_536))), details
-    )
+    given = blocks(*(data[at : at + 65_536] for at in range(0, size, 65_536)))
+    video = (await uploads(media, videos).from_stream(given, details)).video
     assert video.source == Source("talk.mp4", "video/mp4", size, hashlib.sha256(data).hexdigest())
     assert media.objects == {f"videos/{video.video_id}/media": data}
     assert media.largest <= BLOCK_BYTES + 65_536
@@ -113,7 +136,7 @@ async def test_a_title_known_only_at_the_end_is_taken() -> None:
         yield b"data"
         given.title = "Said at last"
 
-    video = await uploads(Media(), Videos()).from_stream(late(), lambda: given)
+    video = (await uploads(Media(), Videos()).from_stream(late(), lambda: given)).video
     assert video.title == "Said at last"
 
 
@@ -122,7 +145,7 @@ async def test_a_title_known_only_at_the_end_is_taken() -> None:
     [(details(), "talk"), (details(filename=""), "vid_"), (details(filename="../../etc/a.b.mp3"), "a.b")],
 )
 async def test_a_title_is_found_when_none_is_given(given: Details, title: str) -> None:
-    video = await uploads(Media(), Videos()).from_stream(blocks(b"x"), lambda: given)
+    video = (await uploads(Media(), Videos()).from_stream(blocks(b"x"), lambda: given)).video
     assert video.title.startswith(title)
 
 
@@ -197,8 +220,53 @@ async def test_an_announced_size_over_the_limit_is_refused_unread() -> None:
     ],
 )
 async def test_a_url_becomes_a_video(url: str, title: str, expected: str) -> None:
-    video = await uploads(Media(), Videos()).from_url(url, title=title)
+    video = (await uploads(Media(), Videos()).from_url(url, title=title)).video
     assert (video.url, video.title, video.source) == (url.strip(), expected, None)
+
+
+async def test_the_same_bytes_become_one_video_unless_told_otherwise() -> None:
+    media, videos = Media(), Videos()
+    work = uploads(media, videos)
+    first = await work.from_stream(blocks(b"data"), details)
+    second = await work.from_stream(blocks(b"da", b"ta"), details)
+    assert (first.existing, second.existing, second.video) == (False, True, first.video)
+    assert list(media.objects) == [f"videos/{first.video.video_id}/media"]
+    third = await work.from_stream(blocks(b"data"), lambda: replace(details(), duplicate=True))
+    assert not third.existing
+    assert len(media.objects) == len(videos.created) == 2
+
+
+async def test_other_bytes_than_were_sent_leave_nothing_behind() -> None:
+    media, videos = Media(), Videos()
+    digest = hashlib.sha256(b"data").hexdigest()
+    taken = await uploads(media, videos).from_stream(blocks(b"data"), lambda: replace(details(), sha256=digest))
+    assert taken.video.source is not None
+    with pytest.raises(ChecksumMismatch) as refused:
+        await uploads(media, videos).from_stream(blocks(b"dat"), lambda: replace(details(), sha256=digest))
+    assert refused.value.http_status == 422
+    assert len(media.objects) == len(videos.created) == 1
+
+
+async def test_what_may_have_been_created_is_left_to_the_sweeper() -> None:
+    class Told:
+        names: list[str]
+
+        def __init__(self) -> None:
+            self.names = []
+
+        async def begin(self, video_id: str) -> None:
+            self.names.append(video_id)
+
+        async def done(self, video_id: str) -> None:
+            self.names.remove(video_id)
+
+    for error, left in ((TimeoutError("no answer"), 1), (Unavailable("refused"), 0), (None, 0)):
+        media, told = Media(), Told()
+        work = uploads(media, Videos(error), leftovers=told)
+        with contextlib.suppress(Exception):
+            await work.from_stream(blocks(b"data"), details)
+        assert len(told.names) == left
+        assert len(media.objects) == (1 if error is None else left)
 
 
 def test_names_are_made_harmless() -> None:
@@ -214,9 +282,9 @@ def test_names_are_made_harmless() -> None:
 async def test_collection_and_tags_are_kept_clean() -> None:
     media, videos = Media(), Videos()
     given = Details("A talk", "a.mp4", collection=" talks-2026 ", tags=[" bread ", "", "bread", "Brot"])
-    video = await uploads(media, videos).from_stream(blocks(b"data"), lambda: given)
+    video = (await uploads(media, videos).from_stream(blocks(b"data"), lambda: given)).video
     assert (video.collection, video.tags) == ("talks-2026", ("bread", "Brot"))
-    video = await uploads(media, videos).from_url("https://x/a.mp4", collection="talks", tags=["bread"])
+    video = (await uploads(media, videos).from_url("https://x/a.mp4", collection="talks", tags=["bread"])).video
     assert (video.collection, video.tags) == ("talks", ("bread",))
 
 
