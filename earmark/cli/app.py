@@ -17,7 +17,7 @@ from earmark.cli.plan import plan
 from earmark.cli.search import search
 from earmark.cli.shards import app as shards
 from earmark.cli.status import status
-from earmark.cli.videos import edit, list_videos, remove, retry, show
+from earmark.cli.videos import edit, list_videos, remove, restore, retry, show
 from earmark.client import ConnectionFailed, EarmarkClientError
 
 app = typer.Typer(
@@ -39,6 +39,7 @@ app.add_typer(shards, name="shards", rich_help_panel=MESH)
 app.add_typer(k8s, name="k8s", rich_help_panel=MESH)
 app.add_typer(keys, name="keys", rich_help_panel=MESH)
 app.command(rich_help_panel=VIDEOS)(ingest)
+app.command("upload", hidden=True)(ingest)  # what people try first
 app.command("import", rich_help_panel=VIDEOS)(import_transcripts)
 app.command(rich_help_panel=VIDEOS)(search)
 app.command("ls", rich_help_panel=VIDEOS)(list_videos)
@@ -47,6 +48,7 @@ app.add_typer(transcripts, name="transcript", rich_help_panel=VIDEOS)
 app.command(rich_help_panel=VIDEOS)(edit)
 app.command(rich_help_panel=VIDEOS)(retry)
 app.command("rm", rich_help_panel=VIDEOS)(remove)
+app.command(rich_help_panel=VIDEOS)(restore)
 
 
 def run() -> None:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from earmark.cli.begun import Begun
 from earmark.cli.media import Source
 from earmark.client import AsyncClient, ConnectionFailed, EarmarkClientError, Video, VideoStatus
 
@@ -86,8 +87,18 @@ async def _ingest(client: AsyncClient, source: Source, view: View, *, wait: bool
     begun = time.monotonic()
     try:
         if source.path is not None:
+            begun_before = Begun(
+                client.base_url,
+                source.path,
+                source.title,
+                source.collection,
+                source.tags,
+                sorted(source.speech.items()),
+            )
             video = await client.upload(
                 source.path,
+                resume=begun_before.location,
+                on_begun=begun_before.keep,
                 title=source.title,
                 collection=source.collection,
                 tags=source.tags,
@@ -95,6 +106,7 @@ async def _ingest(client: AsyncClient, source: Source, view: View, *, wait: bool
                 progress=lambda sent, total: view.uploading(source, sent, total),
                 **source.speech,
             )
+            begun_before.forget()
         else:
             video = await client.create_from_url(
                 source.url, title=source.title, collection=source.collection, tags=source.tags, **source.speech

@@ -170,32 +170,46 @@ def retry(video_id: common.VideoId, url: common.Url = None, data_dir: common.Dat
     common.out.print(f"{escape(video.title)} is {video.status} again: `earmark show {video.video_id}`.")
 
 
-def remove(
+def remove(  # noqa: PLR0917  (typer reads options off the parameters)
     video_ids: Annotated[list[str], typer.Argument(metavar="VIDEO_ID…", help="As `earmark ls` shows them.")],
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
-    wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Wait until everything is gone.")] = True,
+    now: Annotated[bool, typer.Option("--now", help="For good: they cannot be restored.")] = False,
+    wait: Annotated[bool, typer.Option("--wait/--no-wait", help="With --now: wait until everything is gone.")] = True,
     url: common.Url = None,
     data_dir: common.Data = None,
 ) -> None:
-    """Removes videos: from search at once, then transcript, media and all."""
+    """Removes videos: from search and lists at once, then transcript, media and all.
+
+    For a while `earmark restore` brings them back.
+    """
     missing = False
+    ending = " for good" if now else ""
     with common.connected(url, data_dir) as client:
         for video_id in video_ids:
             try:
                 video = client.get(video_id)
-                if not yes and not typer.confirm(f"Remove “{video.title}” ({clock(video.duration)}) for good?"):
+                if not yes and not typer.confirm(f"Remove “{video.title}” ({clock(video.duration)}){ending}?"):
                     common.out.print("Kept.")
                     continue
-                client.delete(video_id)
-                if wait:
+                gone = client.delete(video_id, now=now).restorable_until is None
+                if wait and gone:
                     _wait_until_gone(client, video_id)
             except NotFound as error:
                 common.err.print(f"[red]✗[/] {escape(error.message)}")
                 missing = True
             else:
-                common.out.print(f"Removed {escape(video.title)}." if wait else f"Removing {escape(video.title)}.")
+                said = "Removed" if wait or not gone else "Removing"
+                back = "" if gone else f" `earmark restore {video_id}` brings it back for a while."
+                common.out.print(f"{said} {escape(video.title)}.{back}")
     if missing:
         raise typer.Exit(common.EXIT_FAILED)
+
+
+def restore(video_id: common.VideoId, url: common.Url = None, data_dir: common.Data = None) -> None:
+    """Brings a video back that was removed a moment ago."""
+    with common.connected(url, data_dir) as client:
+        video = client.restore(video_id)
+    common.out.print(f"{escape(video.title)} is back, and is {video.status}: `earmark show {video.video_id}`.")
 
 
 def _wait_until_gone(client: Client, video_id: str) -> None:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
+from dataclasses import replace
 from typing import IO, Self, TypeVar, Unpack
 
 import httpx
 
-from earmark.client import calls
+from earmark.client import calls, resumable
 from earmark.client.errors import EarmarkClientError, Unavailable, from_response, from_transport
 from earmark.client.multipart import FileUpload, Progress
 from earmark.client.results import EditedSegment, Imported, SearchResult, Transcript, TranscriptLine, Video, VideoStatus
+from earmark.client.resumable import Transfer
 from earmark.client.sse import EventReader
 from earmark.client.watching import Watch
 
@@ -64,22 +66,71 @@ class AsyncClient:
         collection: str = "",
         tags: Iterable[str] = (),
         captions: str | bytes | None = None,
+        duplicate: bool = False,
         progress: Progress | None = None,
+        patience: float = 60.0,
+        resume: str | None = None,
+        on_begun: Callable[[str], None] | None = None,
         **speech: Unpack[calls.SpeechOptions],
     ) -> Video:
         """Uploads a video or audio file, streamed; see `Client.upload`."""
-        fields = calls.upload_fields(title=title, collection=collection, tags=tags, captions=captions, speech=speech)
-        if isinstance(file, str | os.PathLike):
-            body = FileUpload.open(file, fields=fields, progress=progress)
-        else:
-            body = FileUpload(file, filename=filename or "video", fields=fields, progress=progress)
+        fields = calls.upload_fields(
+            title=title,
+            collection=collection,
+            tags=tags,
+            captions=captions,
+            duplicate=duplicate,
+            speech=speech,
+        )
+        opened, filename = resumable.opened(file, filename)
         try:
+            if (said := resumable.said_of(fields)) is not None:
+                transfer = Transfer(
+                    opened, filename=filename, said=said, progress=progress, patience=patience, location=resume
+                )
+                if transfer.size >= resumable.LEAST_BYTES:
+                    return await self._transfer(transfer, on_begun)
+            body = FileUpload(opened, filename=filename, fields=fields, progress=progress)
             response = await self._http.post(calls.UPLOAD_PATH, content=aiter(body), headers=body.headers)
         except httpx.TransportError as error:
             raise from_transport(error, self.base_url) from error
         finally:
-            body.close()
+            opened.close()
         return calls.upload_answer(response, self.base_url)
+
+    async def _transfer(self, transfer: Transfer, on_begun: Callable[[str], None] | None) -> Video:
+        """Sends a file in as many requests as it takes."""
+        while not transfer.done:
+            try:
+                await self._go_on(transfer, on_begun)
+            except httpx.TransportError as error:
+                delay = transfer.delay(from_transport(error, self.base_url))
+            except EarmarkClientError as error:
+                delay = transfer.delay(error)
+            else:
+                continue
+            await asyncio.sleep(delay)
+        video = await self._send(calls.get(transfer.video_id or ""))
+        return replace(video, existing=transfer.existing)
+
+    async def _go_on(self, transfer: Transfer, on_begun: Callable[[str], None] | None) -> None:
+        if transfer.location is None:
+            transfer.begun(await self._http.post(resumable.FILES_PATH, headers=transfer.creation))
+            if on_begun is not None and transfer.location is not None:
+                on_begun(transfer.location)
+        else:
+            transfer.looked(await self._http.head(transfer.location, headers=transfer.look))
+        if transfer.location is None or transfer.done:
+            return
+        transfer.seek()
+        body = self._blocks(transfer)
+        transfer.took(await self._http.patch(transfer.location, content=body, headers=transfer.appending))
+
+    async def _blocks(self, transfer: Transfer) -> AsyncIterator[bytes]:
+        sent = 0
+        while block := await asyncio.to_thread(transfer.block, sent):
+            sent += len(block)
+            yield block
 
     async def create_from_url(
         self,
@@ -186,9 +237,13 @@ class AsyncClient:
                 return
             await asyncio.sleep(delay)
 
-    async def delete(self, video_id: str) -> Video:
+    async def delete(self, video_id: str, *, now: bool = False) -> Video:
         """Removes a video: at once from search, soon from every store."""
-        return await self._send(calls.delete(video_id))
+        return await self._send(calls.delete(video_id, now=now))
+
+    async def restore(self, video_id: str) -> Video:
+        """Brings a deleted video back; see `Client.restore`."""
+        return await self._send(calls.restore(video_id))
 
     async def retry(self, video_id: str) -> Video:
         """Does again what failed of a video, and only that."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from typing import Any, Generic, Literal, TypedDict, TypeVar, cast
 from urllib.parse import quote
@@ -72,7 +72,8 @@ class Call(Generic[T]):
 
 def upload_answer(response: httpx.Response, base_url: str) -> Video:
     """Reads the answer to an upload."""
-    return Call("POST", UPLOAD_PATH, _video).finish(response, base_url)
+    video = Call("POST", UPLOAD_PATH, _video).finish(response, base_url)
+    return replace(video, existing=response.headers.get("earmark-existing") == "true")
 
 
 UPLOAD_PATH = "/v1/videos/upload"
@@ -102,10 +103,17 @@ class SpeechOptions(TypedDict, total=False):
 
 
 def upload_fields(
-    *, title: str, collection: str, tags: Iterable[str], captions: str | bytes | None, speech: SpeechOptions
+    *,
+    title: str,
+    collection: str,
+    tags: Iterable[str],
+    captions: str | bytes | None,
+    duplicate: bool,
+    speech: SpeechOptions,
 ) -> list[tuple[str, str | bytes]]:
     """The parts of an upload's form that go before the file; empty texts are left out."""
     told = [("title", title), ("collection", collection), *(("tag", tag) for tag in tags), *_speech(speech).items()]
+    told.append(("duplicate", "allow" if duplicate else ""))
     fields: list[tuple[str, str | bytes]] = [(name, text) for name, text in told if text]
     # Empty captions are sent, and refused: left out they would have the speech recognized instead.
     return fields if captions is None else [*fields, ("captions", captions)]
@@ -188,9 +196,14 @@ def status_event(data: str, base_url: str) -> VideoStatus:
         raise ProtocolError("A status event is not in the form an Earmark gateway sends.") from error
 
 
-def delete(video_id: str) -> Call[Video]:
+def delete(video_id: str, *, now: bool) -> Call[Video]:
     """DELETE /videos/{id}."""
-    return Call("DELETE", _path(video_id), _video)
+    return Call("DELETE", _path(video_id), _video, {"now": "true"} if now else {})
+
+
+def restore(video_id: str) -> Call[Video]:
+    """POST /videos/{id}/restore."""
+    return Call("POST", _path(video_id) + "/restore", _video)
 
 
 def retry(video_id: str) -> Call[Video]:

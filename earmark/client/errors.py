@@ -8,7 +8,7 @@ EarmarkClientError
     ├── PermissionDenied  401, 403
     ├── NotFound          404, 410
     ├── Conflict          409, 412: the video is not in a state that allows it
-    ├── Overloaded        429: wait `retry_after` seconds
+    ├── Overloaded        423, 429: wait `retry_after` seconds
     ├── Unavailable       502, 503: try again with back-off
     ├── Timeout           504, or no answer in time
     └── Internal          500: report the error id in the message
@@ -149,6 +149,7 @@ _BY_HTTP_STATUS: dict[int, type[ApiError]] = {
     409: Conflict,
     410: NotFound,
     412: Conflict,
+    423: Overloaded,
     429: Overloaded,
     502: Unavailable,
     503: Unavailable,
@@ -164,7 +165,7 @@ def from_response(response: httpx.Response) -> EarmarkClientError:
         body: dict[str, Any] = response.json()["error"]
         message = str(body["message"])
     except (ValueError, KeyError, TypeError):
-        if code in _BY_HTTP_STATUS and code >= 500:
+        if code in _BY_HTTP_STATUS and (code >= 500 or response.request.method == "HEAD"):  # which has no body
             return kind(f"The gateway answered {code} {response.reason_phrase}.", http_status=code)
         return ProtocolError(
             f"{response.request.url} answered {code} {response.reason_phrase}, in a form that no Earmark gateway uses."

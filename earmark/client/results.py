@@ -153,6 +153,10 @@ class Video:
     """What `links["media"]` gives: original, preparing, rendition or failed; empty until somebody has looked."""
     playable_message: str = ""
     """Why the original does not play in browsers, or why no rendition could be made."""
+    restorable_until: datetime | None = None
+    """Until when a deleted video can be brought back."""
+    existing: bool = False
+    """After an upload: whether it was there before, since the bytes were known."""
 
     @classmethod
     def parse(cls, data: Json, base_url: str = "") -> Self:
@@ -177,6 +181,7 @@ class Video:
             transcript_revision=data.get("transcript_revision") or 0,
             playable=data.get("playable") or "",
             playable_message=data.get("playable_message") or "",
+            restorable_until=_date(data.get("restorable_until")),
         )
 
     @property

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from typing import IO, Self, TypeVar, Unpack
 
 import httpx
 
-from earmark.client import calls
+from earmark.client import calls, resumable
 from earmark.client.errors import EarmarkClientError, Unavailable, from_response, from_transport
 from earmark.client.index import Index
 from earmark.client.keys import Keys
 from earmark.client.multipart import FileUpload, Progress
 from earmark.client.results import EditedSegment, Imported, SearchResult, Transcript, TranscriptLine, Video, VideoStatus
+from earmark.client.resumable import Transfer
 from earmark.client.sse import EventReader
 from earmark.client.watching import Watch
 
@@ -69,7 +71,11 @@ class Client:
         collection: str = "",
         tags: Iterable[str] = (),
         captions: str | bytes | None = None,
+        duplicate: bool = False,
         progress: Progress | None = None,
+        patience: float = 60.0,
+        resume: str | None = None,
+        on_begun: Callable[[str], None] | None = None,
         **speech: Unpack[calls.SpeechOptions],
     ) -> Video:
         """Uploads a video or audio file, streamed.
@@ -81,7 +87,13 @@ class Client:
             collection: the collection it belongs to.
             tags: its tags.
             captions: a transcript there is already, as the text of WebVTT, SubRip or JSON; then nothing is heard.
+            duplicate: whether it becomes a video of its own also where one of the collection has the same bytes;
+                otherwise that one is given, and says that it is `existing`.
             progress: called with (bytes sent, bytes in all).
+            patience: seconds without any byte getting further after which a broken upload is given up. One of at least
+                8 MiB goes on where it broke off, unless it has captions.
+            resume: what `on_begun` said of this upload before, perhaps in another process: it goes on.
+            on_begun: told by what an upload can be resumed, once the gateway knows of it.
             **speech: what is known of the speech in it; see `SpeechOptions`.
 
         Returns:
@@ -91,18 +103,57 @@ class Client:
             InvalidRequest: the file is empty or too large, or what is said of it is wrong.
             OSError: the file cannot be read.
         """
-        fields = calls.upload_fields(title=title, collection=collection, tags=tags, captions=captions, speech=speech)
-        if isinstance(file, str | os.PathLike):
-            body = FileUpload.open(file, fields=fields, progress=progress)
-        else:
-            body = FileUpload(file, filename=filename or "video", fields=fields, progress=progress)
+        fields = calls.upload_fields(
+            title=title,
+            collection=collection,
+            tags=tags,
+            captions=captions,
+            duplicate=duplicate,
+            speech=speech,
+        )
+        opened, filename = resumable.opened(file, filename)
         try:
+            if (said := resumable.said_of(fields)) is not None:
+                transfer = Transfer(
+                    opened, filename=filename, said=said, progress=progress, patience=patience, location=resume
+                )
+                if transfer.size >= resumable.LEAST_BYTES:
+                    return self._transfer(transfer, on_begun)
+            body = FileUpload(opened, filename=filename, fields=fields, progress=progress)
             response = self._http.post(calls.UPLOAD_PATH, content=iter(body), headers=body.headers)
         except httpx.TransportError as error:
             raise from_transport(error, self.base_url) from error
         finally:
-            body.close()
+            opened.close()
         return calls.upload_answer(response, self.base_url)
+
+    def _transfer(self, transfer: Transfer, on_begun: Callable[[str], None] | None) -> Video:
+        """Sends a file in as many requests as it takes."""
+        while not transfer.done:
+            try:
+                self._go_on(transfer, on_begun)
+            except httpx.TransportError as error:
+                delay = transfer.delay(from_transport(error, self.base_url))
+            except EarmarkClientError as error:
+                delay = transfer.delay(error)
+            else:
+                continue
+            threading.Event().wait(delay)
+        video = self._send(calls.get(transfer.video_id or ""))
+        return replace(video, existing=transfer.existing)
+
+    def _go_on(self, transfer: Transfer, on_begun: Callable[[str], None] | None) -> None:
+        if transfer.location is None:
+            transfer.begun(self._http.post(resumable.FILES_PATH, headers=transfer.creation))
+            if on_begun is not None and transfer.location is not None:
+                on_begun(transfer.location)
+        else:
+            transfer.looked(self._http.head(transfer.location, headers=transfer.look))
+        if transfer.location is None or transfer.done:
+            return
+        transfer.seek()
+        body = _blocks(transfer)
+        transfer.took(self._http.patch(transfer.location, content=body, headers=transfer.appending))
 
     def create_from_url(
         self,
@@ -221,9 +272,23 @@ class Client:
                 return
             threading.Event().wait(delay)
 
-    def delete(self, video_id: str) -> Video:
-        """Removes a video: at once from search, soon from every store."""
-        return self._send(calls.delete(video_id))
+    def delete(self, video_id: str, *, now: bool = False) -> Video:
+        """Removes a video: at once from search and lists, and from every store when it cannot be restored any more.
+
+        Args:
+            video_id: the video.
+            now: whether it goes for good at once; otherwise `restorable_until` says how long it can be restored.
+        """
+        return self._send(calls.delete(video_id, now=now))
+
+    def restore(self, video_id: str) -> Video:
+        """Brings a deleted video back.
+
+        Raises:
+            NotFound: it is gone.
+            Conflict: it is not deleted, or it is too late.
+        """
+        return self._send(calls.restore(video_id))
 
     def retry(self, video_id: str) -> Video:
         """Does again what failed of a video, and only that."""
@@ -357,3 +422,10 @@ class Client:
         except httpx.TransportError as error:
             raise from_transport(error, self.base_url) from error
         return call.finish(response, self.base_url)
+
+
+def _blocks(transfer: Transfer) -> Iterator[bytes]:
+    sent = 0
+    while block := transfer.block(sent):
+        sent += len(block)
+        yield block

@@ -239,7 +239,7 @@ def test_rm_asks_and_removes_only_after_yes(
     assert list(gateway.videos) == ["vid_1"]
     earmark("rm", "vid_1", gateway=gateway)
     assert not gateway.videos
-    assert asked == ["Remove “Tides” (1:01) for good?"] * 2
+    assert asked == ["Remove “Tides” (1:01)?"] * 2
 
 
 def test_rm_of_several_goes_on_after_an_unknown_one(earmark: Earmark, gateway: StubGateway) -> None:
