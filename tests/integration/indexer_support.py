@@ -146,7 +146,10 @@ async def indexer(settings: Settings) -> AsyncIterator[Indexer]:
 @contextmanager
 def indexer_process(settings: Settings, log: Path) -> Iterator[subprocess.Popen[bytes]]:
     """An indexer as a process of its own, killed at the end if it still runs. Its port is that of the settings."""
-    values = {**settings.model_dump(mode="json", exclude_none=True), "mongo_url": settings.mongo_url.get_secret_value()}
+    values = {
+        **settings.model_dump(mode="json", exclude_none=True, exclude={"indexer_places"}),
+        "mongo_url": settings.mongo_url.get_secret_value(),
+    }
     environment = {**os.environ, **{f"EARMARK_{name.upper()}": str(value) for name, value in values.items()}}
     with log.open("ab") as output:
         process = subprocess.Popen(
