@@ -126,7 +126,7 @@ def test_deleted_video_leaves_nothing(mesh: LocalMesh, tmp_path: Path) -> None:
         query = "your phone knows where you are"
         assert found_in(client, query, video.video_id)
         assert mesh.objects_of(video.video_id)
-        assert mesh.earmark("rm", "--yes", video.video_id).code == 0
+        assert mesh.earmark("rm", "--yes", "--now", video.video_id).code == 0
         assert not found_in(client, query, video.video_id)
         with pytest.raises(NotFound):
             client.get(video.video_id)
