@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 from rich.console import Console
+from rich.table import Table
 
 from earmark.client import ApiError, Client, ConnectionFailed, EarmarkClientError, PermissionDenied
 from earmark.client.calls import KEY_VARIABLE
@@ -85,6 +87,13 @@ def explain(error: EarmarkClientError) -> str:
 def print_json(value: Any) -> None:
     """Prints JSON that other programs can read: no colours, no wrapping."""
     print(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def print_table(table: Table) -> None:
+    """Prints a table; each row on one line where it is no terminal: what a program reads is whole, however wide."""
+    if not out.is_terminal:
+        table.width = out.measure(table, options=out.options.update(max_width=sys.maxsize)).maximum
+    out.print(table, crop=out.is_terminal)
 
 
 def interactive() -> bool:

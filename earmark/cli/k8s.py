@@ -76,12 +76,12 @@ def status(  # noqa: PLR0917  (typer reads options off the parameters)
             }
         )
         return
-    common.out.print(workloads_table(workloads))
+    common.print_table(workloads_table(workloads))
     for workload in workloads:
         if workload.problem:
             common.err.print(f"[yellow]![/] {workload.name}: {escape(workload.problem)}")
     common.out.print()
-    common.out.print(pods_table(pods, places, index))
+    common.print_table(pods_table(pods, places, index))
     if away:
         common.err.print(f"[yellow]![/] The gateway did not say how the indexers are: {escape(away)}")
     _say_state(written, by_number)

@@ -73,7 +73,7 @@ def list_keys(as_json: common.AsJson = False, url: common.Url = None, data_dir: 
         table.add_column(title)
     for key in keys:
         table.add_row(key.key_id, escape(key.name), escape(_may(key)), f"{key.created_at:%Y-%m-%d}", _state(key))
-    common.out.print(table)
+    common.print_table(table)
 
 
 @app.command()

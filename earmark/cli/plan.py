@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from earmark.cli import common
@@ -52,7 +51,7 @@ def plan(
 
 
 def _show(demand: Demand, found: Plan) -> None:
-    console = Console()
+    console = common.out
     console.print(
         f"{demand.hours:,.0f} hours, {found.chunks:,.0f} chunks: {found.shards} x {found.replicas} indexers, "
         f"{found.chunks_per_shard:,.0f} chunks a shard. A search takes {found.search_core_ms:,.0f} ms of processor "
@@ -78,7 +77,7 @@ def _show(demand: Demand, found: Plan) -> None:
         *(f"{found.total(what):,.0f}" for what in ("cores", "memory_gib", "disk_gib", "gpus")),
         style="bold",
     )
-    console.print(table)
+    common.print_table(table)
     console.print(
         f"Object store: {found.object_gib:,.0f} GiB. A replica from nothing: {found.rebuild_hours:,.1f} hours."
     )

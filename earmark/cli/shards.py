@@ -37,13 +37,13 @@ def status(as_json: common.AsJson = False, url: common.Url = None, data_dir: com
     if as_json:
         common.print_json(index.raw)
         return
-    common.out.print(shards_table(index))
+    common.print_table(shards_table(index))
     if index.settled:
         common.out.print(f"{_shards(index.shards_total)}, slot table {index.version}; nothing is on the move.")
         return
     common.out.print(progress_line(index))
     if index.moves:
-        common.out.print(moves_table(index))
+        common.print_table(moves_table(index))
     _say_why_waiting(index)
 
 
@@ -243,7 +243,7 @@ def _say_plan(planned: MovePlan) -> None:
     if not planned.slots:
         common.out.print("No slot has to move.")
         return
-    common.out.print(plan_table(planned))
+    common.print_table(plan_table(planned))
     chunks = "" if planned.chunks is None else f" with {planned.chunks:,} chunks"
     common.out.print(f"{planned.slots} slots{chunks} move.")
 

@@ -62,7 +62,7 @@ def status(as_json: common.AsJson = False, url: common.Url = None, data_dir: com
         )
     else:
         if running:
-            common.out.print(_children(running))
+            common.print_table(_children(running))
         common.out.print(f"{address} ", Text("serves", "green") if ready else Text("does not serve", "red"), sep="")
         if problem:
             common.err.print(f"[red]✗[/] {escape(problem)}", soft_wrap=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from contextlib import suppress
 from enum import StrEnum
 from itertools import islice
@@ -76,9 +75,7 @@ def list_videos(
             video.metadata.language or "-",
             uploaded.astimezone().strftime("%Y-%m-%d %H:%M") if uploaded else "-",
         )
-    if not common.out.is_terminal:  # what a program reads is whole, however wide
-        table.width = _unbounded(table)
-    common.out.print(table, crop=common.out.is_terminal)
+    common.print_table(table)
     if more:
         common.out.print(f"[dim]Only the newest {limit}: --limit shows more.[/]")
 
@@ -94,7 +91,7 @@ def show(
         return
     common.out.print(_facts(video))
     if status.slices:
-        common.out.print(_slices(status))
+        common.print_table(_slices(status))
     for warning in video.warnings:
         common.out.print(f"[yellow]![/] {escape(warning.message)} [dim]({escape(warning.reason)})[/]")
     if video.error:
@@ -216,11 +213,6 @@ def _wait_until_gone(client: Client, video_id: str) -> None:
     with suppress(NotFound):  # gone before the watch began
         for _ in client.watch(video_id):
             pass
-
-
-def _unbounded(table: Table) -> int:
-    """How wide a table is with each row on one line."""
-    return common.out.measure(table, options=common.out.options.update(max_width=sys.maxsize)).maximum
 
 
 def _state(video: Video) -> Text:

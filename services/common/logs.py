@@ -37,6 +37,6 @@ def configure(service: str, *, level: str, fmt: Literal["json", "console"]) -> N
         )
     )
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
-    for noisy in ("httpx", "httpcore", "pymongo", "faster_whisper", "sentence_transformers", "asyncio"):
+    for noisy in ("httpx", "httpcore", "pymongo", "faster_whisper", "sentence_transformers", "asyncio", "grpc"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     structlog.contextvars.bind_contextvars(service=service)

@@ -13,7 +13,8 @@ import structlog
 log = structlog.get_logger()
 
 RESOLVE_SECONDS = 1.0
-_SCHEME = "dns:///"
+_SCHEMES = ("dns:///", "dns:", "ipv4:", "ipv6:")
+"""Of gRPC's names for targets those that say nothing which the address itself does not say."""
 
 
 class Address(NamedTuple):
@@ -108,12 +109,15 @@ class DnsAddresses(Known):
 
 
 def of_target(target: str) -> Addresses:
-    """Gives the source for a setting: addresses and names with ports, comma-separated, or `dns:///name:port`.
+    """Gives the source for a setting: addresses with ports, comma-separated, or one name with a port.
+
+    Both also as gRPC writes them: `dns:///name:port`, `ipv4:address:port,address:port`, `ipv6:[address]:port`.
 
     Raises:
-        ValueError: One of several is a name: only addresses can be listed.
+        ValueError: One is not of the form host:port, or one of several is a name: only addresses can be listed.
     """
-    parts = [part.strip().removeprefix(_SCHEME) for part in target.split(",") if part.strip()]
+    scheme = next((scheme for scheme in _SCHEMES if target.startswith(scheme)), "")
+    parts = [part.strip() for part in target.removeprefix(scheme).split(",") if part.strip()]
     places = [split(part) for part in parts]
     if all(_is_address(host) for host, _ in places):
         return StaticAddresses([Address(join(host, port)) for host, port in places])
@@ -125,7 +129,8 @@ def of_target(target: str) -> Addresses:
 def split(target: str) -> tuple[str, int]:
     """Splits `host:port` and `[host]:port`. Raises ValueError."""
     host, colon, port = target.rpartition(":")
-    if not colon or not host or not port.isdecimal():
+    bare = ":" in host and not (host.startswith("[") and host.endswith("]"))
+    if not colon or not host or bare or not port.isdecimal():
         raise ValueError(f"{target!r} is not of the form host:port")
     return host.strip("[]"), int(port)
 

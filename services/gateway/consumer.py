@@ -10,7 +10,7 @@ from services.common.errors import VideoNotFound
 from services.common.events import topology
 from services.common.events.consumer import Done, Event, Outcome, Reject, Retry
 from services.common.objects import ObjectStore, video_prefix
-from services.common.videos.model import PictureSet, Playable, Playback, SliceState, VideoStatus
+from services.common.videos.model import PictureSet, Playable, Playback, SliceState, Video, VideoStatus
 from services.common.videos.store import VideoStore
 
 log = structlog.get_logger()
@@ -45,14 +45,22 @@ class Cleaner:
                 return Done()  # hidden only, until the sweeper says that it goes; or brought back since
             if video.status is not VideoStatus.DELETING:
                 return Reject("NOT_DELETING", f"{video_id} is {video.status}, and is kept")
-            in_work = not video.slicing_done or any(part.state in _MOVING for part in video.slices)
+            in_work = _in_work(video)
         removed = await self._objects.delete_prefix(video_prefix(video_id))
         await self._videos.remove(video_id)
         log.info("video_removed", video_id=video_id, objects=removed)
         if in_work:
-            # A worker in the middle of a slice may still put its result beside what was removed.
+            # A worker that did not know, or was killed, may have put its result beside what was removed.
             return Retry("SECOND_LOOK", "work was under way; looking again for what it leaves", SECOND_LOOK_SECONDS)
         return Done()
+
+
+def _in_work(video: Video) -> bool:
+    """Whether somebody may be at work on it: at its slices, its pictures or its rendition."""
+    if not video.slicing_done or any(part.state in _MOVING for part in video.slices):
+        return True
+    preparing = video.playback is None or video.playback.state is Playable.PREPARING
+    return video.source is not None and (preparing or video.pictures is None)
 
 
 class Undertaker:

@@ -190,7 +190,7 @@ async def test_a_filling_that_was_killed_begins_again_and_doubles_nothing(backbo
 async def test_a_shard_without_slots_serves_and_answers_nothing(backbone: Backbone, tmp_path: Path) -> None:
     await SlotTables(backbone.database).load_or_create(1)
     await add_video(backbone, [["apple"]])
-    async with indexer(two_shards(backbone, tmp_path, 1)) as one:
+    async with indexer(two_shards(backbone, tmp_path, 1, indexer_places="s0r0,s1r0")) as one:
         await one.until_serving()
         assert await one.held() == frozenset()
         assert await texts(one) == []

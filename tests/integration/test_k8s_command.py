@@ -57,7 +57,7 @@ class Operated:
 
     async def _run(self, args: Sequence[str], code: int) -> str:
         given = ["k8s", *args, "--kubeconfig", str(self.kubeconfig)]
-        result = await asyncio.to_thread(CliRunner(env={"COLUMNS": "200"}).invoke, app, given)
+        result = await asyncio.to_thread(CliRunner().invoke, app, given)
         assert result.exit_code == code, (result.output, result.exception)
         return result.output
 

@@ -17,6 +17,8 @@ from tests.support.waiting import eventually
         ("127.0.0.1:50052", ["127.0.0.1:50052"]),
         ("10.0.0.1:1, 10.0.0.2:2", ["10.0.0.1:1", "10.0.0.2:2"]),
         ("[::1]:5", ["[::1]:5"]),
+        ("ipv4:10.0.0.1:1,10.0.0.2:2", ["10.0.0.1:1", "10.0.0.2:2"]),
+        ("ipv6:[::1]:5", ["[::1]:5"]),
     ],
 )
 def test_addresses_are_taken_as_they_are(target: str, addresses: list[str]) -> None:
@@ -27,10 +29,13 @@ def test_addresses_are_taken_as_they_are(target: str, addresses: list[str]) -> N
 
 def test_names_are_looked_up() -> None:
     assert isinstance(of_target("dns:///embedder:50052"), DnsAddresses)
+    assert isinstance(of_target("dns:embedder:50052"), DnsAddresses)
     assert isinstance(of_target("embedder:50052"), DnsAddresses)
 
 
-@pytest.mark.parametrize("target", ["embedder", "10.0.0.1", "a:1,b:2", ":5", "a:b"])
+@pytest.mark.parametrize(
+    "target", ["embedder", "10.0.0.1", "a:1,b:2", ":5", "a:b", "unix:/run/embedder:1", "xds:///embedder:1", "::1:5"]
+)
 def test_what_is_no_target_is_refused(target: str) -> None:
     with pytest.raises(ValueError, match=r"host:port|lists names"):
         of_target(target)

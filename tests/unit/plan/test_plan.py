@@ -125,7 +125,7 @@ def test_a_file_of_constants_that_is_wrong_is_refused_and_says_where(
 
 
 def test_the_command_shows_it_and_gives_it_to_programs() -> None:
-    shown = CliRunner().invoke(app, ["plan", "--hours", "100000", "--qps", "50"], env={"COLUMNS": "200"})
+    shown = CliRunner().invoke(app, ["plan", "--hours", "100000", "--qps", "50"])
     assert shown.exit_code == 0
     for said in ("12,000,000 chunks", "6 x 2 indexers", "1,667 GPU hours", "A month: about"):
         assert said in shown.output
