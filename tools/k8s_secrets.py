@@ -54,12 +54,11 @@ def make(
     Args:
         mongo_url: URL of a MongoDB that is run elsewhere, with its password.
         nats_token: Token of a NATS that is run elsewhere.
-        tls: Whether the members of the replica set speak TLS, with certificates of the mesh.
+        tls: Whether the members of the replica set speak TLS (components/mtls).
     """
     token, password = nats_token or secrets.token_hex(32), secrets.token_hex(32)
     hosts = ",".join(f"mongodb-{member}.mongodb:27017" for member in range(MEMBERS))
-    folder = "/run/earmark/tls"
-    encrypted = f"&tls=true&tlsCAFile={folder}/ca.crt&tlsCertificateKeyFile={folder}/tls-combined.pem" if tls else ""
+    encrypted = "&tls=true&tlsCAFile=/run/earmark/tls/ca.crt" if tls else ""
     own_url = f"mongodb://earmark:{password}@{hosts}/earmark?replicaSet=rs0&journal=true{encrypted}"
     mongodb = {"earmark_mongo_url": mongo_url or own_url}
     if mongo_url is None:

@@ -16,7 +16,7 @@ from google.rpc import error_details_pb2, status_pb2
 from prometheus_client import Gauge, Histogram
 from ulid import ULID
 
-from services.common import tracing
+from services.common import tls, tracing
 from services.common.errors import DeadlineExceeded, EarmarkError, RemoteError
 from services.common.metrics import LATENCY_SECONDS
 from services.common.settings import CommonSettings
@@ -42,6 +42,15 @@ _KEEPALIVE = [
     ("grpc.max_receive_message_length", MESSAGE_BYTES),
     ("grpc.max_send_message_length", MESSAGE_BYTES),
 ]
+
+
+_certificates: tls.Certificates | None = None
+
+
+def secure(certificates: tls.Certificates | None) -> None:
+    """Says with what `connect` opens channels from now on; None is without TLS. Called once, when a service starts."""
+    global _certificates  # noqa: PLW0603  # like logs and traces, one for the process
+    _certificates = certificates
 
 
 def make_server(
@@ -80,6 +89,8 @@ def connect(target: str) -> grpc.aio.Channel:
         ("grpc.min_reconnect_backoff_ms", 100),
         ("grpc.max_reconnect_backoff_ms", 2000),
     ]
+    if _certificates is not None:
+        return tls.channel(target, options, _certificates)
     return grpc.aio.insecure_channel(target, options=options)  # noqa: TID251  # the one place
 
 

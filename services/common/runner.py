@@ -18,7 +18,7 @@ import uvloop
 from grpc_reflection.v1alpha import reflection
 from pydantic import ValidationError
 
-from services.common import logs, metrics, tracing
+from services.common import logs, metrics, rpc, tls, tracing
 from services.common.errors import EarmarkError
 from services.common.events.bus import EventBus
 from services.common.events.consumer import Consumer
@@ -86,11 +86,13 @@ async def serve(name: str, settings: S, build: Build[S], *, stop: asyncio.Event 
         loop.add_signal_handler(number, stop.set)
     try:
         async with AsyncExitStack() as stack:
+            certificates = tls.Certificates(settings.tls_dir) if settings.tls_dir else None
+            rpc.secure(certificates)
             metrics.serve(settings.metrics_host, settings.metrics_port, stack)
             service = await _unless(stop, build(settings, stack))
             if service is None:
                 return 0
-            return await _serve(name, settings, service, stop)
+            return await _serve(name, settings, service, stop, certificates if settings.tls_serve else None)
     except EarmarkError as error:
         log.error("service_cannot_run", service=name, reason=error.reason, message=error.message)
         return 1
@@ -99,7 +101,13 @@ async def serve(name: str, settings: S, build: Build[S], *, stop: asyncio.Event 
         return 1
 
 
-async def _serve(name: str, settings: CommonSettings, service: Service, stop: asyncio.Event) -> int:
+async def _serve(
+    name: str,
+    settings: CommonSettings,
+    service: Service,
+    stop: asyncio.Event,
+    certificates: tls.Certificates | None,
+) -> int:
     names = [full_name for _, _, full_name in service.servicers]
     server = make_server(settings, service.interceptors)
     for add, servicer, _ in service.servicers:
@@ -108,7 +116,11 @@ async def _serve(name: str, settings: CommonSettings, service: Service, stop: as
     await health.register(server)
     if settings.grpc_reflection:
         reflection.enable_server_reflection([*names, "grpc.health.v1.Health", reflection.SERVICE_NAME], server)
-    port = server.add_insecure_port(f"{settings.grpc_host}:{settings.grpc_port}")
+    address = f"{settings.grpc_host}:{settings.grpc_port}"
+    if certificates is None:
+        port = server.add_insecure_port(address)
+    else:
+        port = server.add_secure_port(address, tls.server_credentials(certificates))
     await server.start()
     probed = await _serve_health(settings, health)
     log.info("service_started", name=name, grpc_port=port)

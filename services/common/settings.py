@@ -44,6 +44,12 @@ class CommonSettings(BaseSettings):
     """Calls served at once; one more is refused with RESOURCE_EXHAUSTED."""
     health_port: int = Field(default=0, ge=0, le=65535)
     """Port of a second gRPC server that answers health alone, without TLS, for probes that speak none; 0 is none."""
+    tls_dir: Path | None = None
+    """Folder with `tls.crt`, `tls.key` and `ca.crt`: calls between services then go in TLS, both sides showing a
+    certificate of that authority, and NATS is spoken to in TLS. Renewed files are read again. MongoDB's TLS is in its
+    URL."""
+    tls_serve: bool = True
+    """With `tls_dir`: whether the own gRPC server speaks TLS too, and not calls to others alone."""
     metrics_host: str = "127.0.0.1"
     """Address `/metrics` listens on."""
     metrics_port: int = Field(default=0, ge=0, le=65535)

@@ -25,6 +25,9 @@ class Settings(CommonSettings):
     """Port of the HTTP server; 0 takes a free one."""
     grpc_port: int = Field(default=50050, ge=0, le=65535)
     """Port of the gRPC server; 0 takes a free one."""
+    tls_serve: bool = False
+    """With `tls_dir`: whether the gRPC server asks for certificates of the mesh. Its callers are outside of it: TLS to
+    them ends in front of the gateway, as for HTTP."""
     access: Literal["open", "keys", "proxy"] = Field(default="open", validate_default=True)
     """Who may call: `open` is everybody, on loopback addresses only; `keys` is who has an API key; `proxy` is everybody
     who gets here, because something in front asks who it is and lets nobody else through."""

@@ -9,6 +9,7 @@ import pytest
 
 from services.common.events import topology
 from services.common.health import LIVE
+from services.common.tls import MESH_NAME
 from tests.support.manifests import SERVICES, TOKENS, Rendered, combination, listens, overlay
 from tests.support.service_settings import settings_class, variables
 from tools.k8s_secrets import make as make_secrets
@@ -332,6 +333,51 @@ def test_streams_fit_the_volumes_they_are_kept_on() -> None:
 
 def configs(rendered: Rendered) -> list[tuple[str, dict[str, str]]]:
     return [(name, item["data"]) for name, item in rendered.of("ConfigMap").items()]
+
+
+def test_in_tls_every_part_has_its_certificate_and_probes_need_none() -> None:
+    rendered = combination("network-policies", "mtls")
+    certificates = {item["spec"]["secretName"]: item["spec"] for item in rendered.of("Certificate").values()}
+    folder = rendered.settings()["EARMARK_TLS_DIR"]
+    for workload in SERVICES:
+        container = rendered.container(workload)
+        (mount,) = (mount for mount in container["volumeMounts"] if mount["mountPath"] == folder)
+        (volume,) = (volume for volume in rendered.pod(workload)["volumes"] if volume["name"] == mount["name"])
+        certificate = certificates[volume["secret"]["secretName"]]
+        assert MESH_NAME in certificate["dnsNames"]
+        assert {"server auth", "client auth"} <= set(certificate["usages"])
+        ports = {port["name"]: port["containerPort"] for port in container["ports"]}
+        assert ports == listens(rendered, workload)
+        assert {container[probe]["grpc"]["port"] for probe in PROBES} == {ports["health"]}
+    for server, port in (("nats", 4222), ("mongodb", 27017)):
+        made = make_secrets(tls=True)
+        text = rendered.settings()["EARMARK_NATS_URL"] + made["earmark-mongodb"]["earmark_mongo_url"]
+        hosts = set(re.findall(rf"({server}-\d\.{server}):{port}", text))
+        assert hosts <= set(certificates[f"{server}-tls"]["dnsNames"])
+    assert f"tlsCAFile={folder}/ca.crt" in made["earmark-mongodb"]["earmark_mongo_url"]
+    assert "--tlsMode=requireTLS" in rendered.container("mongodb")["args"]
+    # What is private of the authority is nobody's to mount.
+    mounted = {
+        volume.get("secret", {}).get("secretName")
+        for name in rendered.workloads
+        for volume in rendered.pod(name)["volumes"]
+    }
+    assert "mesh-authority" not in mounted
+
+
+@pytest.mark.parametrize(("component", "init"), [("models-baked", 0), ("models-volume", 1)])
+def test_models_come_by_the_way_that_was_chosen(component: str, init: int) -> None:
+    rendered = combination(component)
+    for workload in ("recognizer", "embedder"):
+        pod = rendered.pod(workload)
+        mounts = {mount["mountPath"] for mount in rendered.container(workload)["volumeMounts"]}
+        assert len(pod.get("initContainers") or []) == init
+        assert ("/models" in mounts) is (component == "models-volume")
+        volumes = {volume["name"]: volume for volume in pod["volumes"]}
+        if component == "models-volume":
+            assert volumes["models"] == {"name": "models", "persistentVolumeClaim": {"claimName": "models"}}
+        else:
+            assert "models" not in volumes
 
 
 def test_external_servers_take_the_places_of_the_bases() -> None:

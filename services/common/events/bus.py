@@ -19,7 +19,7 @@ from nats.js.api import ConsumerInfo
 from nats.js.errors import NotFoundError
 from ulid import ULID
 
-from services.common import tracing
+from services.common import tls, tracing
 from services.common.events import topology
 from services.common.settings import CommonSettings
 
@@ -84,6 +84,7 @@ class EventBus:
             servers=[url.strip() for url in settings.nats_url.split(",")],
             name=name,
             token=settings.nats_token.get_secret_value() if settings.nats_token else None,
+            tls=tls.client_context(settings.tls_dir) if settings.tls_dir else None,
             max_reconnect_attempts=-1,
             reconnect_time_wait=0.5,
             ping_interval=10,
