@@ -16,7 +16,7 @@ import sys
 import yaml
 
 MEMBERS = 3
-NAMES = ("earmark-access", "earmark-nats", "earmark-mongodb")
+NAMES = ("earmark-access", "earmark-nats", "earmark-mongodb", "earmark-redis")
 
 
 def main() -> None:
@@ -67,6 +67,7 @@ def make(
             "root_password": secrets.token_hex(32),
             "app_password": password,
         }
+    redis = secrets.token_hex(32)
     return {
         "earmark-access": {"earmark_admin_key": secrets.token_hex(32), "earmark_url_secret": secrets.token_hex(32)},
         "earmark-nats": {
@@ -74,6 +75,11 @@ def make(
             "auth.conf": f'authorization {{ token: "{token}" }}\n',
         },
         "earmark-mongodb": mongodb,
+        # Of use with components/redis alone.
+        "earmark-redis": {
+            "earmark_search_cache_url": f"redis://:{redis}@redis:6379/0",
+            "redis.conf": f'requirepass "{redis}"\n',
+        },
     }
 
 

@@ -55,7 +55,7 @@ def test_every_base_of_others_is_an_argument_that_can_be_pinned() -> None:
     outside = {source for source, _ in stages().values()} - set(stages()) - {"runtime-${MODELS}"}
     assert outside == {"${PYTHON_IMAGE}"}
     tags = {match["tag"] for path in image_digests.files() for match in image_digests.IMAGE.finditer(path.read_text())}
-    assert {tag.partition(":")[0] for tag in tags} == {"python", "nats", "mongo"}
+    assert {tag.partition(":")[0] for tag in tags} == {"python", "nats", "mongo", "redis"}
 
 
 def test_a_digest_goes_behind_its_tag_and_takes_the_place_of_one_before() -> None:

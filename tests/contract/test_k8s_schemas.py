@@ -29,6 +29,7 @@ TOGETHER = (
     ("network-policies", "dev-single-replica"),
     ("dev-single-replica", "s3", "gpu"),
     ("network-policies", "mtls"),
+    ("network-policies", "redis"),
     ("network-policies", "mtls", "s3", "external-mongodb", "ingress-tls"),
     ("mtls", "dev-single-replica"),
     ("mtls", "gpu", "models-baked", "keda"),
@@ -139,9 +140,17 @@ def chosen(rendered: Rendered, selector: Manifest) -> list[str]:
 
 def chooses(selector: Manifest, labels: dict[str, str]) -> bool:
     """Says whether a selector chooses what has these labels."""
+    wanted = selector.get("matchLabels", {}).items() <= labels.items()
+    return wanted and all(
+        expression["operator"] == "In" and labels.get(expression["key"]) in expression["values"]
+        for expression in selector.get("matchExpressions", [])
+    )
+
+
+def test_the_components_are_those_that_are_promised() -> None:
     wanted = (
         "network-policies service-monitors gpu keda ingress-tls mtls external-mongodb external-nats s3 "
-        "dev-single-replica"
+        "dev-single-replica redis"
     )
     assert set(wanted.split()) <= set(COMPONENTS)
     assert OVERLAYS == ["dev", "prod", "prod-gpu"]

@@ -86,9 +86,11 @@ def given_secrets(rendered: Rendered, workload: str) -> dict[str, str]:
     return found
 
 
-@each_overlay
+@pytest.mark.parametrize("name", [*EVERY, "redis"])
 def test_every_key_of_a_secret_that_is_mounted_is_made(name: str) -> None:
-    rendered, made = overlay(name), make_secrets()
+    rendered, made = combination(name) if name == "redis" else overlay(name), make_secrets()
+    if name != "redis":
+        del made["earmark-redis"]
     used: set[tuple[str, str]] = set()
     for workload in rendered.workloads:
         for volume in rendered.pod(workload)["volumes"]:
@@ -378,6 +380,42 @@ def test_models_come_by_the_way_that_was_chosen(component: str, init: int) -> No
             assert volumes["models"] == {"name": "models", "persistentVolumeClaim": {"claimName": "models"}}
         else:
             assert "models" not in volumes
+
+
+def test_several_gateways_keep_answers_in_one_redis() -> None:
+    rendered = combination("network-policies", "redis")
+    assert rendered.secret_files("gateway")["earmark_search_cache_url"] == "earmark-redis"
+    assert given_secrets(rendered, "gateway")["earmark_search_cache_url"].endswith("@redis:6379/0")
+    assert "EARMARK_SEARCH_CACHE_URL" in variables(settings_class("services.gateway"))
+    service = rendered.one("Service", "redis")["spec"]
+    assert [port["port"] for port in service["ports"]] == [6379]
+    assert "maxmemory-policy" in " ".join(rendered.container("redis")["command"])
+    callers = rendered.one("NetworkPolicy", "redis")["spec"]["ingress"]
+    assert callers == [
+        {
+            "from": [{"podSelector": {"matchLabels": {"app.kubernetes.io/name": "gateway"}}}],
+            "ports": [{"port": 6379}],
+        }
+    ]
+    reached = [rule["ports"] for rule in rendered.one("NetworkPolicy", "gateway")["spec"]["egress"]]
+    assert [{"port": 6379}] in reached
+
+
+def test_the_gateway_may_ask_the_cluster_what_it_asks_and_is_told_where_it_is() -> None:
+    rendered = overlay("prod")
+    pod = rendered.pod("gateway")
+    assert pod["serviceAccountName"] in rendered.of("ServiceAccount")
+    binding = rendered.one("RoleBinding", "gateway")
+    assert binding["roleRef"]["name"] in rendered.of("Role")
+    assert {"kind": "ServiceAccount", "name": pod["serviceAccountName"], "namespace": "earmark"} in binding["subjects"]
+    given = rendered.environment("gateway")
+    assert given["EARMARK_KUBERNETES_NAMESPACE"] == "earmark"
+    fields = settings_class("services.gateway").model_fields
+    leases = [rule for rule in rendered.one("Role", "gateway")["rules"] if "resourceNames" in rule]
+    assert leases[0]["resourceNames"] == [given.get("EARMARK_LEASE_NAME", fields["lease_name"].default)]
+    for setting in ("indexer_service", "embedder_service"):
+        name = given.get(f"EARMARK_{setting.upper()}", fields[setting].default)
+        assert "grpc" in {port["name"] for port in rendered.one("Service", name)["spec"]["ports"]}
 
 
 def test_external_servers_take_the_places_of_the_bases() -> None:

@@ -295,7 +295,7 @@ def _with_addresses(text: str, addresses: Mapping[tuple[str, int], str]) -> str:
 
     def all_of(match: re.Match[str]) -> str:
         found = [address for (workload, _), address in addresses.items() if workload == match[1]]
-        return "ipv4:" + ",".join(f"{address}:{match[2]}" for address in found)
+        return ",".join(f"{address}:{match[2]}" for address in found)
 
     return re.sub(r"dns:///([a-z]+):(\d+)", all_of, text)
 
