@@ -18,7 +18,7 @@ UNSPACED = {"ja", "zh", "ko"}
 """Written without spaces, or with spaces that readers do not agree on: letters are compared there, not words."""
 
 # Whisper's own normalizers, so that figures compare with others'. English spelling variants are left as they are.
-_english = EnglishTextNormalizer({})
+_english = EnglishTextNormalizer({})  # type: ignore[no-untyped-call]
 _basic = BasicTextNormalizer()
 _letters = BasicTextNormalizer(split_letters=True)
 

@@ -58,11 +58,11 @@ async def embedder(model: str, cache: Path) -> Any:
     tasks = [asyncio.ensure_future(run()) for run in batcher.tasks.values()]
     await batcher.loaded()
     server = make_server(settings)
-    pb_grpc.add_EmbedderServiceServicer_to_server(EmbedderServicer(batcher=batcher), server)
+    pb_grpc.add_EmbedderServiceServicer_to_server(EmbedderServicer(batcher=batcher), server)  # type: ignore[no-untyped-call]
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
     async with connect(f"127.0.0.1:{port}") as channel:
-        stub = pb_grpc.EmbedderServiceStub(channel)
+        stub = pb_grpc.EmbedderServiceStub(channel)  # type: ignore[no-untyped-call]
         kinds = {"query": pb.TEXT_KIND_QUERY, "passage": pb.TEXT_KIND_PASSAGE}
 
         async def call(texts: list[str], kind: str) -> Any:

@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 
-from bench import corpus, gateway, machine
+from bench import corpus, machine, mesh
 from bench.corpus import Recording
 from bench.poc import ProofOfConcept
 from earmark.local import models
@@ -75,14 +75,14 @@ def main() -> None:
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="earmark-bench-")))
         found = models.ensure(folder / "models")
-        url = (arguments.url or stack.enter_context(gateway.started_mesh(folder))).rstrip("/")
+        url = (arguments.url or stack.enter_context(mesh.started_mesh(folder))).rstrip("/")
         tell("loading the proof of concept")
         poc = ProofOfConcept(found.asr, found.embedding)
         figures = Figures()
         videos = measure_ingest(figures, poc, url, recordings, arguments.repeats)
         measure_search(figures, poc, url, recordings, arguments.queries)
         measure_answers(figures, poc, url, {recording.path.name for recording in recordings})
-        gateway.delete(url, list(videos.values()))
+        mesh.delete(url, list(videos.values()))
     print(table(figures, recordings, arguments.repeats))
     if busy:
         # Threads of the proof of concept spin for each other: on a shared machine it loses far more than the mesh does.
@@ -98,7 +98,7 @@ def measure_ingest(
     """Both ingest all files, in turn and never at once; gives the ids of the videos left in the mesh."""
     paths = [recording.path for recording in recordings]
     heard_poc: dict[str, str] = {}
-    done = gateway.Ingested({}, 0, 0)
+    done = mesh.Ingested({}, 0, 0)
     for turn in range(repeats):
         # Who goes first changes: a machine warms up, or gets busier.
         for who in ("poc", "mesh") if turn % 2 == 0 else ("mesh", "poc"):
@@ -109,15 +109,15 @@ def measure_ingest(
                 heard_poc = poc.ingest(paths)
                 figures.poc_ingest.append(time.perf_counter() - begun)
             else:
-                gateway.delete(url, list(done.videos.values()))
+                mesh.delete(url, list(done.videos.values()))
                 tell(f"mesh: {len(paths)} files")
-                done = asyncio.run(gateway.ingest(url, paths))
+                done = asyncio.run(mesh.ingest(url, paths))
                 figures.mesh_ingest.append(done.seconds)
                 figures.mesh_first.append(done.seconds_to_first_searchable)
     for recording in recordings:
         heard = {
             "poc": heard_poc[recording.path.name],
-            "mesh": gateway.transcript(url, done.videos[recording.path.name]),
+            "mesh": mesh.transcript(url, done.videos[recording.path.name]),
         }
         for totals, text in ((figures.poc_errors, heard["poc"]), (figures.mesh_errors, heard["mesh"])):
             errors, words = corpus.word_errors(recording, text)
@@ -130,7 +130,7 @@ def measure_search(figures: Figures, poc: ProofOfConcept, url: str, recordings: 
     """The same queries to both, one after the other, by turns first."""
     tell(f"{count} searches")
     asked = queries(recordings, count + WARM_UP)
-    connection = gateway.SearchConnection(url)
+    connection = mesh.SearchConnection(url)
     for number, query in enumerate(asked):
         timings = {}
         answer: dict[str, Any] = {}
@@ -153,7 +153,7 @@ def measure_search(figures: Figures, poc: ProofOfConcept, url: str, recordings: 
 def measure_answers(figures: Figures, poc: ProofOfConcept, url: str, names: set[str]) -> None:
     """The samples' questions: is the first answer in the right file, and where it says to press play within 30 s?"""
     rows = json.loads((corpus.SAMPLES / "questions.json").read_text(encoding="utf-8"))
-    connection = gateway.SearchConnection(url)
+    connection = mesh.SearchConnection(url)
     for row in rows:
         if row["video"] not in names:
             continue

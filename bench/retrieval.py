@@ -38,8 +38,9 @@ from services.gateway import highlight
 from services.gateway.ranking import Candidates, RankedHit, Scores, fuse
 from services.gateway.search import SearchMode
 from services.gateway.settings import Settings as GatewaySettings
-from services.indexer.chunks import Batch, Chunk, PutChunks
-from services.indexer.messages import HitMessages, to_query
+from services.indexer.chunks import Batch, Chunk, PutChunks, VideoInfo
+from services.indexer.messages import search_response, to_query
+from services.indexer.places import Place
 from services.indexer.shard import Shard
 
 DATA = Path(__file__).resolve().parent.parent.parent / "shared" / "retrieval"
@@ -100,7 +101,7 @@ def main() -> None:
         titles = {video["video_id"]: video["title"] for video in videos}
         vectors = embed(model, [question.text for question in questions], TextKind.QUERY)
         asked = dict(zip(questions, vectors, strict=True))
-        index = ShardedIndex(folder, arguments.shards, model, chunks, titles)
+        index = ShardedIndex(arguments.shards, model, chunks, titles)
         ways: dict[str, Search] = {"PoC: 30 s windows, semantic": poc_search(videos, model, asked)}
         for mode in (SearchMode.SEMANTIC, SearchMode.KEYWORD, SearchMode.HYBRID):
             ways[mode.value] = index.searcher(mode, asked)
@@ -165,16 +166,15 @@ class ShardedIndex:
     """Real shards, filled as the mesh fills them, asked through the real messages and the gateway's fusion."""
 
     def __init__(
-        self, folder: Path, shards: int, model: EmbeddingModel, chunks: dict[str, list[Chunk]], titles: dict[str, str]
+        self, shards: int, model: EmbeddingModel, chunks: dict[str, list[Chunk]], titles: dict[str, str]
     ) -> None:
         self._revision = model.model_revision
         settings = GatewaySettings()
         self._floor, self._depth = settings.search_semantic_floor, settings.search_depth
-        self._shards = [Shard.empty(folder / f"shard-{number}") for number in range(shards)]
-        self._messages = [HitMessages() for _ in self._shards]
+        self._shards = [Shard() for _ in range(shards)]
         for video_id, own in chunks.items():
             batch = Batch(own, embed(model, [chunk.text for chunk in own], TextKind.PASSAGE), self._revision)
-            put = PutChunks(titles={video_id: titles[video_id]}, batch=batch)
+            put = PutChunks({video_id: VideoInfo(title=titles[video_id])}, batch)
             applied = self._shards[slot_of(video_id) % shards].apply([put])
             if applied.refused:
                 raise RuntimeError(f"{video_id} was refused: {applied.refused}")
@@ -193,8 +193,10 @@ class ShardedIndex:
                 request.filter.video_ids.append(question.video_id)
             query = to_query(request)
             answers = [
-                messages.response(shard.search(query), shard=number)
-                for number, (shard, messages) in enumerate(zip(self._shards, self._messages, strict=True))
+                search_response(
+                    shard.search(query), Place(number, 0), lag=0, min_sequence=0, ids_only=False, version=""
+                )
+                for number, shard in enumerate(self._shards)
             ]
             words = highlight.Query(question.text, language=LANGUAGE)
             fused = fuse(Candidates(map(Scores, answers)), semantic_floor=self._floor)

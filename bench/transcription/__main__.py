@@ -23,7 +23,7 @@ from typing import Any
 
 import httpx
 
-from bench import gateway, machine
+from bench import machine, mesh
 from bench.transcription.arrangement import ARRANGEMENTS
 from bench.transcription.audio import Talk, talk
 from bench.transcription.memory import Peak
@@ -113,7 +113,7 @@ def measure(result: Result, name: str, recording: Talk, model: str) -> None:
 
 def measure_mesh(result: Result, recording: Talk, folder: Path) -> None:
     """Starts a mesh, uploads the recording, and waits until all of it can be found; the models are loaded before."""
-    with gateway.started_mesh(folder) as url:
+    with mesh.started_mesh(folder) as url:
         pid = json.loads((folder / "run" / "mesh.json").read_text(encoding="utf-8"))
         peak = Peak()
         with peak.of(_supervisor(pid)):
@@ -148,8 +148,8 @@ async def _ingest(url: str, path: Path) -> tuple[str, float, float, float]:
             await asyncio.sleep(0.1)
 
 
-def _supervisor(mesh: dict[str, Any]) -> int:
-    pids = mesh.get("pid") or mesh.get("pids", {})
+def _supervisor(told: dict[str, Any]) -> int:
+    pids = told.get("pid") or told.get("pids", {})
     return int(pids if isinstance(pids, int) else pids.get("supervisor", os.getpid()))
 
 
@@ -177,15 +177,15 @@ def table(results: dict[str, Result], recording: Talk) -> str:
             f"{result.mib:.0f}",
         ]
         rows.append(f"| {' | '.join(cells)} |")
-    mesh = results.get(MESH, Result())
+    whole = results.get(MESH, Result())
     best = [r for name, r in results.items() if name.startswith("workers") and r.seconds]
-    if mesh.seconds and best:
+    if whole.seconds and best:
         fastest = min(best, key=lambda r: statistics.median(r.seconds))
-        ratio = statistics.median(mesh.seconds) / statistics.median(fastest.seconds) - 1
+        ratio = statistics.median(whole.seconds) / statistics.median(fastest.seconds) - 1
         rows += ["", f"The mesh takes {100 * ratio:.1f} % longer than the best bare workers, cutting (alone"]
         rows[-1] += f" {fastest.cutting:.1f} s) and indexing included."
-    if mesh.first:
-        rows += ["", f"First searchable {statistics.median(mesh.first):.1f} s after the upload's last byte."]
+    if whole.first:
+        rows += ["", f"First searchable {statistics.median(whole.first):.1f} s after the upload's last byte."]
     return "\n".join(rows)
 
 

@@ -15,7 +15,7 @@ from services.transcriber.media import MediaReader
 from services.transcriber.pcm import SAMPLE_RATE, to_s16, write_flac
 
 PAUSE_SECONDS = 1.0
-_normal = EnglishTextNormalizer({})
+_normal = EnglishTextNormalizer({})  # type: ignore[no-untyped-call]
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from earmark.internal.v1 import shard_service_pb2 as pb
 from services.common.errors import InvalidArgument
 from services.common.slots import bitmap, from_bitmap
 from services.indexer.chunks import Batch, Chunk, Filter, Found, PutChunks, Query, Vectors, VideoInfo
+from services.indexer.places import Place
 from services.indexer.record import chunk_id_of, seconds
 from services.indexer.replica import Replica
 
@@ -82,16 +83,16 @@ def check_response(
 
 
 def search_response(
-    found: Found, replica: Replica, *, min_sequence: int, ids_only: bool, version: str
+    found: Found, place: Place, *, lag: int, min_sequence: int, ids_only: bool, version: str
 ) -> pb.SearchShardResponse:
-    """Gives the answer to a search. `version` is what the replica said of itself before it."""
+    """Gives the answer of the replica at `place` to a search. `version` is what it said of itself before it."""
     response = pb.SearchShardResponse(
         version=version,
         legs=found.legs,
         applied_sequence=found.applied_sequence,
-        shard=replica.place.shard,
-        replica=replica.place.replica,
-        lag=replica.lag,
+        shard=place.shard,
+        replica=place.replica,
+        lag=lag,
         model_revision=found.model_revision,
         min_sequence_reached=found.applied_sequence >= min_sequence,
     )

@@ -14,7 +14,7 @@ from services.common.errors import DeadlineExceeded, InvalidArgument
 from services.common.ids import SLOTS
 from services.common.rpc import budget
 from services.indexer import messages
-from services.indexer.chunks import RemoveVideo
+from services.indexer.chunks import Found, RemoveVideo
 from services.indexer.replica import Replica
 
 Context = grpc.aio.ServicerContext[Any, Any]
@@ -42,9 +42,7 @@ class ShardServicer(pb_grpc.ShardServiceServicer):
         if request.unless_changed_since:
             return messages.check_response(self._replica, request, query, version=version)
         found = await self._replica.search([query])
-        return messages.search_response(
-            found[0], self._replica, min_sequence=request.min_sequence, ids_only=request.ids_only, version=version
-        )
+        return self._response(found[0], request, version)
 
     async def SearchShardBatch(
         self, request: pb.SearchShardBatchRequest, context: Context
@@ -54,17 +52,22 @@ class ShardServicer(pb_grpc.ShardServiceServicer):
         await self._wait_for(max(search.min_sequence for search in request.searches), context)
         version = self._replica.version
         found = await self._replica.search(queries)
-        responses = [
-            messages.search_response(
-                one, self._replica, min_sequence=search.min_sequence, ids_only=search.ids_only, version=version
-            )
-            for one, search in zip(found, request.searches, strict=True)
-        ]
+        responses = [self._response(one, search, version) for one, search in zip(found, request.searches, strict=True)]
         response = pb.SearchShardBatchResponse(responses=responses)
         if response.ByteSize() > _LARGEST_BATCH_BYTES:
             message = f"the answers have {response.ByteSize():,} bytes together; ask fewer at once, or with a smaller k"
             raise InvalidArgument(message, field="searches")
         return response
+
+    def _response(self, found: Found, request: pb.SearchShardRequest, version: str) -> pb.SearchShardResponse:
+        return messages.search_response(
+            found,
+            self._replica.place,
+            lag=self._replica.lag,
+            min_sequence=request.min_sequence,
+            ids_only=request.ids_only,
+            version=version,
+        )
 
     async def UpsertChunks(self, request: pb.UpsertChunksRequest, context: Context) -> pb.UpsertChunksResponse:
         """Adds or replaces chunks, durably."""

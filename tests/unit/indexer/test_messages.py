@@ -26,7 +26,9 @@ def response(
     replica: Replica, *hits: Hit, min_sequence: int = 0, ids_only: bool = False, sequence: int = 9
 ) -> pb.SearchShardResponse:
     found = Found(list(hits), ("semantic",), sequence, MODEL)
-    return search_response(found, replica, min_sequence=min_sequence, ids_only=ids_only, version="1f-2")
+    return search_response(
+        found, replica.place, lag=replica.lag, min_sequence=min_sequence, ids_only=ids_only, version="1f-2"
+    )
 
 
 @pytest.fixture
