@@ -78,7 +78,7 @@ class RemoteSnapshots:
             try:
                 await self.store(newest)
                 last = newest
-            except (EarmarkError, OSError) as error:
+            except (EarmarkError, OSError, ValueError, KeyError) as error:  # or the file is damaged
                 log.warning("snapshot_not_stored", error=repr(error))
 
     async def store(self, snapshot: Path) -> None:
@@ -138,7 +138,10 @@ class RemoteSnapshots:
         await asyncio.to_thread(writing.rename, target)
 
     async def _fetch_file(self, key: str, target: Path) -> None:
+        """Copies an object. The file is there whole or not at all: `keep` looks for snapshots meanwhile."""
         await asyncio.to_thread(target.parent.mkdir, parents=True, exist_ok=True)
-        with target.open("wb") as file:
+        writing = target.with_name(target.name + ".writing")
+        with writing.open("wb") as file:
             async for block in self._objects.stream(key):
                 await asyncio.to_thread(file.write, block)
+        await asyncio.to_thread(writing.rename, target)
