@@ -54,6 +54,8 @@ LEASE_SECONDS = 6.0
 """For how long a gateway that was killed keeps others from going on. Their clocks may differ by less than half."""
 CHECKPOINT_BYTES = 16 * 2**20
 """After so many bytes it is written down how far they are: about as many are sent again after a kill."""
+CHECKPOINT_SECONDS = 5.0
+"""And after so long, since over a poor line that many bytes take minutes."""
 MOST_OPEN = 1000
 """Uploads of one key that are under way."""
 _HASHES = 256
@@ -314,6 +316,7 @@ class Resumable:
         part = hashlib.new(checksum.algorithm, usedforsecurity=False) if checksum else None
         problem: Exception | None = None
         came = unmarked = 0
+        marked_at = time.monotonic()
         writer = await self._parts.writer(upload)
         try:
             while True:
@@ -334,10 +337,11 @@ class Resumable:
                     break
                 lease.check()
                 await self._put(writer, block, whole, part)
-                if checksum is None and unmarked >= CHECKPOINT_BYTES:
+                late = time.monotonic() - marked_at >= CHECKPOINT_SECONDS
+                if checksum is None and (late or unmarked >= CHECKPOINT_BYTES):
                     if (stored := await writer.checkpoint()) != upload.stored:
                         upload = await self._commit(upload, lease, stored)
-                    unmarked = 0
+                    unmarked, marked_at = 0, time.monotonic()
             if checksum is not None and part is not None:
                 if problem is not None:
                     raise problem
