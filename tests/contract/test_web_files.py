@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
 
-WEB = Path(__file__).resolve().parents[2] / "services" / "gateway" / "web"
+ROOT = Path(__file__).resolve().parents[2]
+WEB = ROOT / "services" / "gateway" / "web"
 SCRIPTS = sorted((WEB / "js").glob("*.js"))
 IDS = [script.name for script in SCRIPTS]
 
@@ -78,5 +81,36 @@ def test_scripts_make_no_markup_out_of_text(script: Path) -> None:
     assert re.findall(r"https?://(?!www\.w3\.org/2000/svg)", source) == []
 
 
-def test_the_style_sheet_fetches_nothing() -> None:
-    assert re.findall(r"@import|url\(", (WEB / "css" / "app.css").read_text()) == []
+def test_style_sheets_fetch_nothing_and_each_is_used() -> None:
+    sheets = sorted((WEB / "css").glob("*.css"))
+    assert {f"/web/css/{sheet.name}" for sheet in sheets} == {
+        attributes["href"] for _, attributes in Page().elements if attributes.get("rel") == "stylesheet"
+    }
+    for sheet in sheets:
+        assert re.findall(r"@import|url\(", sheet.read_text()) == [], sheet.name
+
+
+def test_what_others_wrote_is_what_they_published_with_its_licence() -> None:
+    vendor = WEB / "vendor"
+    packages = json.loads((vendor / "vendored.json").read_text())
+    named = {
+        f"{name}/{file}": told["sha256"]
+        for name, package in packages.items()
+        for file, told in package["files"].items()
+    }
+    there = {str(path.relative_to(vendor)) for path in vendor.rglob("*") if path.is_file()} - {"vendored.json"}
+    assert there == set(named)
+    for file, digest in named.items():
+        assert hashlib.sha256((vendor / file).read_bytes()).hexdigest() == digest, f"{file}: run tools/vendor_web.py"
+    licences = (ROOT / "docs" / "licences.md").read_text()
+    for name, package in packages.items():
+        assert f"{name}/LICENSE" in there
+        assert f"{name} {package['version']}" in licences
+
+
+def test_modules_name_only_files_that_are_there() -> None:
+    for script in SCRIPTS:
+        for name in re.findall(r'from "\./([^"]+)"', script.read_text()):
+            assert (WEB / "js" / name).is_file(), f"{script.name}: {name}"
+        for address in re.findall(r'"(/web/[^"]+)"', script.read_text()):
+            assert local(address).is_file(), f"{script.name}: {address}"

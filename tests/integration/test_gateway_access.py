@@ -518,7 +518,7 @@ async def test_a_link_ends_with_its_key(two: Two) -> None:
 
 
 async def test_what_is_for_everybody_says_nothing_of_anybody(two: Two) -> None:
-    for path in ("/", f"/v/{two.theirs}", "/docs", "/openapi.json", "/healthz", "/web/icon.svg"):
+    for path in ("/", "/library", "/ops", f"/v/{two.theirs}", "/docs", "/openapi.json", "/healthz", "/web/icon.svg"):
         answer = await two.mesh.http.get(path)
         assert answer.status_code == 200, path
     assert (await two.mesh.http.get("/readyz")).json()["checks"] == {}

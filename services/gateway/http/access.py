@@ -21,7 +21,7 @@ from services.gateway.versions import plain
 
 _READING = {"GET", "HEAD"}
 _SAFE = {"GET", "HEAD", "OPTIONS"}
-_PUBLIC = re.compile(r"/|/v/[^/]+|/web/.*|/docs(/.*)?|/openapi\.json|/healthz|/readyz")
+_PUBLIC = re.compile(r"/|/library|/ops|/v/[^/]+|/web/.*|/docs(/.*)?|/openapi\.json|/healthz|/readyz")
 """The page, which has nothing in it, the API's description, and whether the gateway lives."""
 
 # The first that matches counts; what none matches takes an administrator, so that a route somebody adds and forgets

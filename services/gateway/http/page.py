@@ -73,7 +73,7 @@ def router() -> APIRouter:
     async def docs_start() -> Response:
         return Response(_DOCS_START, headers=_REVALIDATE, media_type="text/javascript")
 
-    for path in ("/", "/v/{video_id}"):
+    for path in ("/", "/library", "/ops", "/v/{video_id}"):
         routes.add_api_route(path, page, methods=["GET", "HEAD"])
     routes.add_api_route("/docs", docs, methods=["GET", "HEAD"])
     routes.add_api_route("/docs/start.js", docs_start, methods=["GET"])

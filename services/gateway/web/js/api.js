@@ -3,6 +3,8 @@
 import { sentence } from "./format.js";
 import * as key from "./key.js";
 
+export const BASE = "/v1";
+
 /** A call that was refused or never got through; `message` is shown as it is. */
 export class ApiError extends Error {
   constructor(message, { status = 0, reason = "" } = {}) {
@@ -15,7 +17,8 @@ export class ApiError extends Error {
 
 const UNREACHABLE = "Earmark can’t be reached just now. Check that it is running, then try again.";
 
-function refusal(status, body) {
+/** The error that an answer with this status and body is. */
+export function refusal(status, body) {
   let error = null;
   try {
     error = JSON.parse(body).error;
@@ -32,7 +35,7 @@ async function call(path, { method = "GET", json = null, signal = null } = {}) {
   let response;
   const used = key.header();
   try {
-    response = await fetch(path, {
+    response = await fetch(`${BASE}${path}`, {
       method,
       signal,
       headers: json ? { "Content-Type": "application/json", ...used } : used,
@@ -55,7 +58,9 @@ function remember(answer) {
   return answer;
 }
 
-const linkOf = (id, name) => links.get(id)?.[name] ?? `${of(id)}/${name}`;
+const linkOf = (id, name) => links.get(id)?.[name] ?? `${BASE}${of(id)}/${name}`;
+
+const withParameters = (link, parameters) => `${link}${link.includes("?") ? "&" : "?"}${new URLSearchParams(parameters)}`;
 
 /** Whether there are links of a video. */
 export const knows = (id) => links.has(id);
@@ -65,8 +70,18 @@ export const canAsk = (id) => knows(id) || !key.header().Authorization;
 
 const of = (id) => `/videos/${encodeURIComponent(id)}`;
 
-export function search({ q, mode, limit = 10, cursor = "" }, signal) {
-  const params = new URLSearchParams({ q, mode, limit: String(limit) });
+/** The filters of a place as the API takes them: days are the reader's own, and the last one counts whole. */
+function filterParameters({ uploaded_since: since, uploaded_before: before, ...others }) {
+  const midnight = (day, later) => {
+    const [year, month, date] = day.split("-").map(Number);
+    const at = new Date(year, month - 1, date + later);
+    return Number.isNaN(at.getTime()) ? day : at.toISOString();
+  };
+  return { ...others, ...(since && { uploaded_since: midnight(since, 0) }), ...(before && { uploaded_before: midnight(before, 1) }) };
+}
+
+export function search({ q, mode, filters = {}, limit = 10, cursor = "" }, signal) {
+  const params = new URLSearchParams({ q, mode, limit: String(limit), ...filterParameters(filters) });
   if (cursor) params.set("cursor", cursor);
   return call(`/search?${params}`, { signal });
 }
@@ -78,46 +93,24 @@ export function listVideos({ limit = 50, cursor = "" } = {}) {
 }
 
 export const getVideo = (id) => call(of(id));
-export const addUrl = (url) => call("/videos", { method: "POST", json: { url } });
+export const getStatus = (id) => call(`${of(id)}/status`);
+export const addVideo = (fields) => call("/videos", { method: "POST", json: fields });
+export const changeVideo = (id, fields) => call(of(id), { method: "PATCH", json: fields });
 export const retryVideo = (id) => call(`${of(id)}/retry`, { method: "POST" });
 export const deleteVideo = (id) => call(of(id), { method: "DELETE" });
+export const restoreVideo = (id) => call(`${of(id)}/restore`, { method: "POST" });
 export const transcript = (id, signal) => call(`${of(id)}/transcript?format=json`, { signal });
-export function transcriptUrl(id, form) {
-  const link = linkOf(id, "transcript");
-  return `${link}${link.includes("?") ? "&" : "?"}format=${form}`;
-}
+export const self = () => call("/keys/self");
+export const operations = (signal) => call("/operations", { signal });
+
+export const transcriptUrl = (id, form) => withParameters(linkOf(id, "transcript"), { format: form });
 export const captionsUrl = (id) => transcriptUrl(id, "vtt");
 export const mediaUrl = (id) => linkOf(id, "media");
+export const originalUrl = (id) => withParameters(mediaUrl(id), { original: "true", download: "true" });
 export const eventsUrl = (id) => linkOf(id, "events");
 
-/**
- * Uploads one file. XMLHttpRequest, because fetch can't say how much it has sent.
- *
- * @param {File} file
- * @param {string} title
- * @param {(loaded: number, total: number) => void} onProgress  bytes, form overhead included
- * @returns {{done: Promise<Object>, cancel: () => void}}  `done` gives the Video, or rejects with ApiError or AbortError
- */
-export function upload(file, title, onProgress) {
-  const request = new XMLHttpRequest();
-  const done = new Promise((resolve, reject) => {
-    request.upload.onprogress = (event) => onProgress(event.loaded, event.total);
-    request.onload = () => {
-      if (request.status < 200 || request.status > 299) return reject(refusal(request.status, request.responseText));
-      try {
-        return resolve(remember(JSON.parse(request.responseText)));
-      } catch {
-        return reject(new ApiError("The server’s answer could not be read. Reload the page to see whether the video arrived."));
-      }
-    };
-    request.onerror = () => reject(new ApiError("The connection broke during the upload. Try again.", { reason: "UNREACHABLE" }));
-    request.onabort = () => reject(new DOMException("cancelled", "AbortError"));
-  });
-  const form = new FormData();
-  form.set("title", title); // before the file, so that the server knows it when the bytes begin
-  form.set("file", file);
-  request.open("POST", "/videos/upload");
-  for (const [name, value] of Object.entries(key.header())) request.setRequestHeader(name, value);
-  request.send(form);
-  return { done, cancel: () => request.abort() };
+/** The picture of a video at a second, `width` pixels wide; "" while none is known to be there. */
+export function pictureUrl(id, { t = 0, width = 320 } = {}) {
+  const link = links.get(id)?.thumbnail;
+  return link ? withParameters(link, { t: t.toFixed(1), width: String(width) }) : "";
 }

@@ -47,13 +47,14 @@ export function announce(text) {
   byId("live").textContent = text;
 }
 
-/** A boxed message with an optional action: {text, kind: "info"|"warn"|"error", action: {label, run}}. */
-export function notice({ text, kind = "info", action = null }) {
+/** A boxed message with an optional action: {text, kind: "info"|"warn"|"error", action: {label, run}, or a link in its place}. */
+export function notice({ text, kind = "info", action = null, link = null }) {
   return el(
     "div",
     { class: `notice ${kind}` },
     icon(kind === "info" ? "search" : "warn"),
     el("p", {}, text),
     action && el("button", { type: "button", class: "button plain", on: { click: action.run } }, action.label),
+    link,
   );
 }

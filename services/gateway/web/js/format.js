@@ -50,6 +50,11 @@ export function transfer(loaded, total, speed) {
 
 export const plural = (n, one, many = `${one}s`) => `${n.toLocaleString()} ${n === 1 ? one : many}`;
 
+const ordinals = new Intl.PluralRules("en", { type: "ordinal" });
+
+/** 1 -> "1st", 22 -> "22nd"; "" for no number. */
+export const ordinal = (n) => (n ? `${n}${{ one: "st", two: "nd", few: "rd", other: "th" }[ordinals.select(n)]}` : "");
+
 const languages = new Intl.DisplayNames(undefined, { type: "language", fallback: "code" });
 
 /** "de" -> "German" in the reader's own language; "" when there is none. */

@@ -1,141 +1,120 @@
-// The list of videos: what each is, how far it is, what went wrong with it and what can be done about it.
+// The list of videos: all there are, sifted and sorted as somebody likes.
 
 import * as api from "./api.js";
-import { announce, byId, el, icon, notice, setText } from "./dom.js";
-import { clock, day, language, plural, roughly, sentence } from "./format.js";
-import * as route from "./route.js";
+import { createCard } from "./card.js";
+import { deleteWithUndo } from "./deletion.js";
+import { byId, el, notice, setText } from "./dom.js";
+import { createEdit } from "./edit.js";
+import { plural } from "./format.js";
 import * as store from "./store.js";
 
 const PAGE = 50;
 
-/** How a video stands, in words; "" when there is nothing to say. */
-function standing({ status, progress, warnings, error, links }) {
-  switch (status) {
-    case "uploaded":
-      return "Waiting its turn";
-    case "processing": {
-      if (!progress.slices_done && links.media === null) return "Being made searchable";
-      if (!progress.slices_known) return "Listening for speech";
-      if (!progress.slices_done) return progress.slicing_done ? `Writing down ${plural(progress.slices_known, "part")}` : "Writing down what is said";
-      const parts = progress.slicing_done ? `${progress.slices_done} of ${plural(progress.slices_known, "part")} done` : `${plural(progress.slices_done, "part")} done so far`;
-      const ready = progress.seconds_searchable > 0 ? ` · ${roughly(progress.seconds_searchable)} searchable already` : "";
-      const left = Number.isFinite(progress.seconds_left) ? ` · about ${roughly(progress.seconds_left)} left` : "";
-      return `${parts}${ready}${left}`;
-    }
-    case "deleting":
-      return "Being deleted";
-    case "failed":
-      return sentence(error?.message || "Something went wrong");
-    default:
-      return warnings.map((warning) => sentence(warning.message)).join(" ");
-  }
-}
+const ORDERS = {
+  newest: () => 0, // as the store gives them
+  title: (a, b) => a.title.localeCompare(b.title, undefined, { numeric: true }),
+  longest: (a, b) => (b.duration ?? 0) - (a.duration ?? 0),
+};
+
+const STATES = {
+  "": () => true,
+  ready: (video) => video.status === "ready",
+  working: store.isActive,
+  failed: (video) => video.status === "failed",
+};
 
 /**
- * @param {(videoId: string) => void} onOpen
+ * @param {Object} handlers
+ * @param {(videoId: string) => void} handlers.onOpen
+ * @param {() => void} handlers.onLoaded  the videos came for the first time: whoever is here may look
  */
-export function createLibrary({ onOpen }) {
+export function createLibrary({ onOpen, onLoaded }) {
   const list = byId("videos");
   const more = byId("more-videos");
-  const rows = new Map();
+  const sift = byId("sift").elements;
+  const cards = new Map();
+  const edit = createEdit();
   let cursor = null;
   let loaded = false;
   let current = null;
 
-  function row(id) {
-    const follow = (event) => {
-      if (!route.isPlainClick(event)) return;
-      event.preventDefault();
-      onOpen(id);
-    };
-    const title = el("a", { class: "cover", href: route.href({ videoId: id }), on: { click: follow } });
-    const facts = el("p", { class: "facts" });
-    const state = el("p", { class: "state" });
-    const bar = el("progress", { max: 1 });
-    const retry = el("button", { type: "button", class: "button plain", on: { click: () => act(retry, () => api.retryVideo(id).then(store.put)) } }, icon("retry"), el("span", {}, "Retry"));
-    const remove = el("button", { type: "button", class: "quiet round", on: { click: () => confirmDelete(id) } }, icon("trash"));
-    const failed = el("div", {});
-    const node = el("li", { class: "video" }, el("div", { class: "video-main" }, el("h3", {}, title), facts, state, bar, failed), el("div", { class: "video-actions" }, retry, remove));
+  const make = (id) =>
+    createCard(id, {
+      onOpen: () => onOpen(id),
+      onEdit: () => edit.open(id),
+      onDelete: () => deleteWithUndo(id, (message) => cards.get(id)?.fail(message)),
+    });
 
-    async function act(button, run) {
-      button.disabled = true;
-      try {
-        await run();
-        failed.replaceChildren();
-      } catch (error) {
-        failed.replaceChildren(notice({ text: error.message, kind: "error" }));
-      } finally {
-        button.disabled = false;
-      }
-    }
-
-    function update(video) {
-      const before = node.dataset.status;
-      node.dataset.status = video.status;
-      node.toggleAttribute("data-current", id === current);
-      setText(title, video.title);
-      const { metadata, duration } = video;
-      setText(facts, [duration && clock(duration), language(metadata.language), day(metadata.uploaded_at)].filter(Boolean).join(" · "));
-      setText(state, standing(video));
-      state.hidden = !state.textContent;
-      bar.hidden = !["uploaded", "processing"].includes(video.status);
-      bar.setAttribute("aria-label", `${video.title}: done so far`);
-      const { fraction } = video.progress;
-      // While the cutting goes on the total is not known, and a fraction of what is known would run backwards.
-      if (video.status === "processing" && fraction !== null && video.progress.slicing_done) bar.value = fraction;
-      else bar.removeAttribute("value");
-      retry.hidden = video.status !== "failed";
-      retry.setAttribute("aria-label", `Retry ${video.title}`);
-      remove.hidden = video.status === "deleting";
-      remove.setAttribute("aria-label", `Delete ${video.title}`);
-      if (before && before !== video.status && video.status === "ready") announce(`${video.title} can be searched now.`);
-      if (before && before !== video.status && video.status === "failed") announce(`${video.title} failed. ${standing(video)}`);
-    }
-
-    return { node, update, remove: () => act(remove, () => api.deleteVideo(id).then(store.put)) };
+  /** The videos that are wanted, in the order that is wanted. */
+  function wanted() {
+    const words = sift.words.value.trim().toLocaleLowerCase();
+    const fits = (video) => !words || [video.title, video.collection ?? "", ...(video.tags ?? [])].some((text) => text.toLocaleLowerCase().includes(words));
+    const { value: collection } = sift.collection;
+    return store
+      .all()
+      .filter((video) => fits(video) && STATES[sift.state.value](video) && (!collection || video.collection === collection))
+      .sort(ORDERS[sift.order.value]);
   }
 
-  const dialog = byId("delete-dialog");
-  let doomed = null;
-  function confirmDelete(id) {
-    doomed = id;
-    setText(byId("delete-text"), `“${store.get(id)?.title}” goes with its transcript and everything found in it. This can’t be undone.`);
-    dialog.showModal();
-  }
-  byId("delete-confirm").addEventListener("click", () => {
-    dialog.close();
-    rows.get(doomed)?.remove();
-  });
-
-  function order() {
+  function arrange() {
+    const videos = wanted();
+    const nodes = videos.map(({ video_id: id }) => cards.get(id).node);
+    const there = new Set(nodes);
+    for (const node of [...list.children]) if (!there.has(node)) node.remove();
     let at = list.firstElementChild;
-    for (const video of store.all()) {
-      const { node } = rows.get(video.video_id);
+    for (const node of nodes) {
       if (node === at) at = at.nextElementSibling;
       else list.insertBefore(node, at);
     }
+    const all = store.size();
+    setText(byId("library-count"), !all ? "" : videos.length < all ? `${videos.length} of ${plural(all, "video")}` : plural(all, "video") + (cursor ? " shown" : ""));
+    byId("no-videos").hidden = videos.length > 0 || !all;
+    byId("welcome").hidden = !loaded || all > 0;
+    byId("library").classList.toggle("empty", loaded && all === 0);
+    collections();
   }
 
-  function welcome() {
-    byId("welcome").hidden = !loaded || store.size() > 0;
-    byId("library").classList.toggle("empty", loaded && store.size() === 0);
+  function collections() {
+    const there = [...new Set(store.all().map((video) => video.collection).filter(Boolean))].sort();
+    const { value } = sift.collection;
+    if (there.join() === [...sift.collection.options].slice(1).map((option) => option.value).join()) return;
+    sift.collection.replaceChildren(el("option", { value: "" }, "All collections"), ...there.map((name) => el("option", { value: name }, name)));
+    sift.collection.value = there.includes(value) ? value : "";
+    sift.collection.closest("label").hidden = !there.length;
+  }
+
+  let due = 0;
+  /** Arranges once for many changes. */
+  function soon() {
+    due ||= requestAnimationFrame(() => {
+      due = 0;
+      arrange();
+    });
   }
 
   store.subscribe((id) => {
     const video = store.get(id);
-    if (!video) {
-      const gone = rows.get(id);
-      rows.delete(id);
-      if (gone?.node.contains(document.activeElement)) byId("column").focus();
-      gone?.node.remove();
-    } else {
-      if (!rows.has(id)) {
-        rows.set(id, row(id));
-        order();
-      }
-      rows.get(id).update(video);
+    if (video) {
+      if (!cards.has(id)) cards.set(id, make(id));
+      const { node, update } = cards.get(id);
+      node.toggleAttribute("data-current", id === current);
+      update(video);
+    } else if (cards.has(id)) {
+      const { node } = cards.get(id);
+      cards.delete(id);
+      const next = node.nextElementSibling ?? node.previousElementSibling;
+      const focused = node.contains(document.activeElement);
+      node.remove();
+      if (focused) (next?.querySelector("a.cover") ?? byId("column")).focus({ preventScroll: true });
     }
-    welcome();
+    soon();
+  });
+
+  byId("sift").addEventListener("submit", (event) => event.preventDefault());
+  byId("sift").addEventListener("input", async () => {
+    soon();
+    // What is not fetched yet can't be sifted.
+    while (cursor && sift.words.value.trim()) if (!(await further())) break;
   });
 
   async function page(from) {
@@ -152,17 +131,22 @@ export function createLibrary({ onOpen }) {
     }
   }
 
-  more.addEventListener("click", async () => {
+  /** Fetches the next page; gives whether that worked. */
+  async function further() {
     more.disabled = true;
     try {
       cursor = (await page(cursor)).next_cursor;
       more.hidden = !cursor;
+      soon();
+      return true;
     } catch (error) {
       byId("library-notice").replaceChildren(notice({ text: error.message, kind: "error" }));
+      return false;
     } finally {
       more.disabled = false;
     }
-  });
+  }
+  more.addEventListener("click", further);
 
   return {
     /** Fetches the newest page; called at start and now and then, to see what others added or removed. */
@@ -180,16 +164,17 @@ export function createLibrary({ onOpen }) {
         // When the whole library fits one page, what is not on it is gone. Else only what was being deleted is asked for.
         if (!answer.next_cursor) absent.forEach((video) => store.drop(video.video_id));
         else await Promise.all(absent.filter((video) => video.status === "deleting").map((video) => dropIfGone(video.video_id)));
-        loaded = true;
         byId("library-notice").replaceChildren();
+        if (!loaded) onLoaded();
+        loaded = true;
       } catch (error) {
         byId("library-notice").replaceChildren(notice({ text: error.message, kind: "error", action: { label: "Try again", run: () => this.load() } }));
       }
-      welcome();
+      soon();
     },
     setCurrent(id) {
       current = id;
-      for (const [key, { node }] of rows) node.toggleAttribute("data-current", key === id);
+      for (const [key, { node }] of cards) node.toggleAttribute("data-current", key === id);
     },
   };
 }

@@ -6,6 +6,7 @@ import * as store from "./store.js";
 // A browser opens six connections to one HTTP/1.1 server, over all tabs. Streams hold theirs for minutes, and
 // search, the upload and the player need some too.
 const STREAMS = 2;
+const POLLED = 4;
 const BUSY_POLL_MS = 4000;
 const IDLE_POLL_MS = 15000;
 
@@ -29,7 +30,19 @@ export function start(load) {
     if (document.hidden || (!unwatched && Date.now() - last < IDLE_POLL_MS)) return;
     last = Date.now();
     await load();
+    await Promise.all(unstreamed().slice(0, POLLED).map(look));
   }, BUSY_POLL_MS);
+}
+
+// A list tells how far a video is, and not which minutes of it are searchable.
+const unstreamed = () => store.all().filter((video) => video.status === "processing" && !streams.has(video.video_id));
+
+async function look({ video_id: id }) {
+  try {
+    store.patch(id, await api.getStatus(id));
+  } catch {
+    // The next poll of the list says what there is to say.
+  }
 }
 
 /** Prefers the video that is open in the player over others. */

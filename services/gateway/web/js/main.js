@@ -1,17 +1,27 @@
 // Wires the page: the address says what is shown, the parts say where to go.
 
+import { connectAdding } from "./adding.js";
 import { byId, setText } from "./dom.js";
+import { createFilters } from "./filters.js";
 import { createLibrary } from "./library.js";
 import * as live from "./live.js";
+import { createOperations } from "./operations.js";
 import { createPlayer } from "./player.js";
 import { createResults } from "./results.js";
+import { applyRights } from "./rights.js";
 import * as route from "./route.js";
 import { createSearch, watchTyping } from "./search.js";
-import { connectAdding, createUploads } from "./upload.js";
+import { createUploads } from "./uploads.js";
+
+const TITLES = { library: "Library · Earmark", operations: "Operations · Earmark", "": "Earmark" };
 
 const input = byId("q");
 const phone = window.matchMedia("(max-width: 53.74em)");
 let opener = null;
+/** The list from which a video was opened, to go back to. */
+let cameFrom = "";
+/** Filters chosen before there was a question: the address has them as soon as there is one. */
+let pending = {};
 
 function openMoment(videoId, t) {
   opener = document.activeElement;
@@ -22,12 +32,21 @@ const results = createResults({
   onOpen: (hit, moment) => openMoment(moment.video_id, moment.match_time),
   onMore: () => search.more(),
   onAgain: () => search.again(),
-  onMode: (mode) => route.go({ mode }, { replace: true }),
 });
-const library = createLibrary({ onOpen: (id) => openMoment(id, null) });
+const filters = createFilters();
+const library = createLibrary({ onOpen: (id) => openMoment(id, null), onLoaded: applyRights });
+const operations = createOperations({ onSearch: (q) => route.go({ view: "", q }) });
+const close = () => route.go({ videoId: null, t: null, view: cameFrom });
 const player = createPlayer({
-  onClose: () => route.go({ videoId: null, t: null }),
+  onClose: close,
   onJump: (t) => route.go({ t }, { replace: true }),
+  onSearchIn(id) {
+    const over = phone.matches ? { videoId: null, t: null } : {}; // there the player lies over the search
+    route.go({ ...over, filters: { ...route.read().filters, video_id: id } }, { replace: true });
+    pending = { video_id: id };
+    input.focus();
+    input.select();
+  },
 });
 const search = createSearch({
   onClear: results.clear,
@@ -35,28 +54,37 @@ const search = createSearch({
   onAnswer(answer, further) {
     if (further) results.add(answer);
     else results.show(answer);
-    const { videoId, q } = route.read();
-    if (videoId) player.found(results.of(videoId), q.trim());
+    const { videoId } = route.read();
+    if (videoId) player.found(results.of(videoId));
   },
   onError: results.fail,
 });
 
 function arrive(place) {
-  const asking = place.q.trim() !== "";
-  const watching = place.videoId !== null;
-  document.body.dataset.view = asking || watching ? "work" : "home";
+  const { q, mode, videoId, view } = place;
+  const asking = q.trim() !== "";
+  const watching = videoId !== null;
+  const shown = asking || watching ? "" : view;
+  if (!watching) cameFrom = view;
+  document.body.dataset.view = asking || watching || view ? "work" : "home";
+  document.body.dataset.list = asking ? "results" : view === "operations" && !watching ? "operations" : "library";
   document.body.toggleAttribute("data-watching", watching);
-  if (input.value.trim() !== place.q.trim()) input.value = place.q;
+  if (input.value.trim() !== q.trim()) input.value = q;
   byId("clear").hidden = !asking;
-  byId("modes").querySelector(`[value="${place.mode}"]`).checked = true;
-  byId("results").hidden = !asking;
-  byId("library").hidden = asking;
-  if (!watching) document.title = asking ? `${place.q.trim()} · Earmark` : "Earmark";
-  search.ask(place.q, place.mode);
-  results.setCurrent(place.videoId);
-  library.setCurrent(place.videoId);
-  live.prefer(place.videoId);
-  if (watching) player.show({ id: place.videoId, t: place.t, hit: results.of(place.videoId), q: place.q.trim(), focus: opener !== null });
+  byId("modes").querySelector(`[value="${mode}"]`).checked = true;
+  for (const name of ["results", "library", "operations"]) byId(name).hidden = document.body.dataset.list !== name;
+  for (const link of document.querySelectorAll("[data-to]")) {
+    if (link.dataset.to === shown && shown) link.setAttribute("aria-current", "page");
+    else link.removeAttribute("aria-current");
+  }
+  if (!watching) document.title = asking ? `${q.trim()} · Earmark` : TITLES[view];
+  filters.show(place.filters);
+  search.ask(place);
+  operations.show(!byId("operations").hidden);
+  results.setCurrent(videoId);
+  library.setCurrent(videoId);
+  live.prefer(videoId);
+  if (watching) player.show({ id: videoId, t: place.t, hit: asking ? results.of(videoId) : undefined, focus: opener !== null });
   else if (player.isOpen()) {
     player.hide();
     if (opener?.isConnected) setTimeout(() => opener?.focus({ preventScroll: true }));
@@ -72,24 +100,32 @@ function cover() {
 
 function clear() {
   input.value = "";
-  route.go({ q: "", mode: route.read().mode });
+  pending = {};
+  route.go({ q: "", mode: route.read().mode, filters: {} });
   input.focus();
 }
 
 watchTyping(byId("search"), input, (text) => {
-  const before = route.read().q;
+  const { q: before, filters: given, videoId } = route.read();
+  if (text.trim() === before.trim()) return;
+  // On a phone the player lies over the answers.
+  const leave = videoId && phone.matches ? { videoId: null, t: null } : {};
   // One entry in the history a search, not one a letter.
-  if (text.trim() !== before.trim()) route.go({ q: text }, { replace: before.trim() !== "" });
+  route.go({ q: text, filters: { ...pending, ...given }, ...leave }, { replace: before.trim() !== "" });
+  pending = {};
 });
 byId("clear").addEventListener("click", clear);
 byId("modes").addEventListener("change", (event) => route.go({ mode: event.target.value }, { replace: true }));
-for (const home of document.querySelectorAll("[data-home]"))
-  home.addEventListener("click", (event) => {
-    if (!route.isPlainClick(event)) return;
-    event.preventDefault();
-    opener = null;
-    route.go({ q: "", mode: "hybrid", videoId: null, t: null });
-  });
+for (const link of document.querySelectorAll("[data-to]"))
+  link.addEventListener(
+    "click",
+    route.followed(() => {
+      opener = null;
+      pending = {};
+      route.go({ view: link.dataset.to, q: "", mode: "hybrid", filters: {}, videoId: null, t: null });
+      if (link.dataset.to) byId(`${link.dataset.to}-title`).focus();
+    }),
+  );
 for (const button of document.querySelectorAll("[data-close]")) button.addEventListener("click", () => button.closest("dialog").close());
 for (const dialog of document.querySelectorAll("dialog"))
   dialog.addEventListener("click", (event) => {
@@ -108,7 +144,7 @@ document.addEventListener("keydown", (event) => {
     event.preventDefault();
     clear();
   } else if (event.key === "Escape" && !typing && player.isOpen() && !document.fullscreenElement) {
-    route.go({ videoId: null, t: null });
+    close();
   } else if (event.key === "ArrowDown" && (event.target === input || event.target.matches("a.cover"))) {
     if (results.step(1)) event.preventDefault();
   } else if (event.key === "ArrowUp" && event.target.matches("#hits a.cover")) {

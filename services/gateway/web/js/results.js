@@ -1,83 +1,69 @@
 // Drawing an answer: hits, further moments, and the state of the answer when it is partial or empty.
 
+import * as api from "./api.js";
 import { byId, el, icon, notice, setText } from "./dom.js";
-import { clock, excerpt, plural, runs, spokenClock } from "./format.js";
+import { clock, day, language, plural, spokenClock } from "./format.js";
+import { hidePeek } from "./peek.js";
+import { createPicture } from "./picture.js";
 import * as route from "./route.js";
+import { marked } from "./said.js";
 import * as store from "./store.js";
-
-const LEGS = {
-  semantic: { label: "meaning", what: "by meaning" },
-  keyword: { label: "exact words", what: "by exact words" },
-};
+import { createStrip } from "./strip.js";
+import { why } from "./why.js";
 
 /**
  * @param {Object} handlers
  * @param {(hit: Object, moment: Object) => void} handlers.onOpen  a moment was chosen; `hit` holds all moments of its video
  * @param {() => void} handlers.onMore  the next page is wanted
  * @param {() => void} handlers.onAgain  the same question is to be asked again
- * @param {(mode: string) => void} handlers.onMode
  */
-export function createResults({ onOpen, onMore, onAgain, onMode }) {
+export function createResults({ onOpen, onMore, onAgain }) {
   const list = byId("hits");
+  const rows = new Map();
   let hits = [];
   let current = null;
 
-  function link(hit, moment, props, ...children) {
-    const { q, mode } = route.read();
-    const place = { videoId: moment.video_id, t: moment.match_time, q, mode };
-    const follow = (event) => {
-      if (!route.isPlainClick(event)) return;
-      event.preventDefault();
-      onOpen(hit, moment);
-    };
-    return el("a", { ...props, href: route.href(place), on: { click: follow } }, ...children);
-  }
-
-  function leg(name, score) {
-    if (!score) return null;
-    const { label, what } = LEGS[name];
-    const why = `Number ${score.rank} ${what}, score ${score.score.toFixed(2)}`;
-    return el("li", { class: `leg ${name}`, title: why }, label, el("span", { class: "hidden" }, ` (${why})`));
-  }
-
-  function moments(hit) {
-    const others = hit.more ?? [];
-    if (!others.length) return null;
-    const chips = others.map((moment) =>
-      el(
-        "li",
-        {},
-        link(hit, moment, { class: "chip", title: moment.text, "aria-label": `${clock(moment.match_time)}, also at ${spokenClock(moment.match_time)}` }, clock(moment.match_time)),
-      ),
-    );
-    return el("div", { class: "moments" }, el("span", { class: "moments-label" }, "Also at"), el("ul", { class: "chips" }, ...chips));
-  }
+  const hrefOf = (moment) => route.href({ ...route.read(), videoId: moment.video_id, t: moment.match_time });
 
   function draw(hit) {
-    const span = hit.end_time - hit.start_time;
-    const length = Array.from(hit.text).length;
-    const into = span > 0 ? (hit.match_time - hit.start_time) / span : 0;
-    const focus = hit.highlights.length ? hit.highlights[0].start : Math.floor(into * length);
-    const shown = excerpt(hit.text, hit.highlights, focus);
-    const text = runs(shown.text, shown.ranges).map((run) => (run.marked ? el("mark", {}, run.text) : run.text));
-    return el(
+    const { video_id: id, match_time: at, title } = hit;
+    const picture = createPicture(480);
+    const facts = el("p", { class: "facts" });
+    const strip = el("div", { class: "strip-place" });
+    const node = el(
       "li",
-      { class: "hit", data: { videoId: hit.video_id } },
+      { class: "hit", data: { videoId: id } },
       el(
         "article",
         {},
-        el("h3", {}, link(hit, hit, { class: "cover", "aria-label": `${hit.title}, play from ${spokenClock(hit.match_time)}` }, hit.title)),
-        el("span", { class: "badge", "aria-hidden": "true" }, icon("play"), clock(hit.match_time)),
-        el("p", { class: "said", lang: hit.language || null, dir: "auto" }, ...text),
+        el("div", { class: "shot" }, picture.node, el("span", { class: "badge", "aria-hidden": "true" }, icon("play"), clock(at))),
         el(
           "div",
-          { class: "foot" },
-          moments(hit),
-          el("ul", { class: "legs", "aria-label": "Found by" }, leg("semantic", hit.scores.semantic), leg("keyword", hit.scores.keyword)),
+          { class: "what" },
+          el("h3", {}, el("a", { class: "cover", href: hrefOf(hit), "aria-label": `${title}, play from ${spokenClock(at)}`, on: { click: route.followed(() => onOpen(hit, hit)) } }, title)),
+          facts,
+          el("p", { class: "said", lang: hit.language || null, dir: "auto" }, ...(hit.speaker ? [el("b", { class: "speaker" }, hit.speaker), " "] : []), ...marked(hit)),
         ),
+        el("div", { class: "foot" }, strip, why(hit)),
       ),
     );
+
+    function update() {
+      const video = store.get(id);
+      picture.show(id, at);
+      setText(facts, [language(hit.language), video && day(video.metadata.uploaded_at), video?.collection].filter(Boolean).join(" · "));
+      strip.replaceChildren(createStrip({ moments: [hit, ...(hit.more ?? [])], duration: video?.duration ?? 0, hrefOf, onOpen: (moment) => onOpen(hit, moment), follow: route.followed }).node);
+    }
+
+    update();
+    rows.set(id, update);
+    store.need(id, api.getVideo);
+    return node;
   }
+
+  store.subscribe((id) => {
+    if (store.get(id)) rows.get(id)?.();
+  });
 
   function coverage(answer) {
     const { coverage: state, mode } = answer;
@@ -92,24 +78,35 @@ export function createResults({ onOpen, onMore, onAgain, onMode }) {
   }
 
   function nothing(answer) {
+    const { filters } = route.read();
     const tips = [];
-    if (answer.mode !== "hybrid") tips.push(el("li", {}, "Search by both meaning and words: ", el("button", { type: "button", class: "as-link", on: { click: () => onMode("hybrid") } }, "switch to Both"), "."));
-    if (/["“”]/.test(answer.query)) tips.push(el("li", {}, "Leave the quotation marks out: words in quotes must stand next to each other."));
+    const tip = (text, label, change) => tips.push(el("li", {}, `${text}: `, el("button", { type: "button", class: "as-link", on: { click: () => route.go(change, { replace: true }) } }, label), "."));
+    if (Object.keys(filters).length) tip("Look in everything there is", "clear the filters", { filters: {} });
+    if (answer.mode !== "hybrid") tip("Search by both meaning and words", "switch to Both", { mode: "hybrid" });
+    const unquoted = answer.query.replace(/["“”]/g, "").trim();
+    if (unquoted && unquoted !== answer.query) tip("Words in quotation marks must stand next to each other", `search for ${unquoted}`, { q: unquoted });
     tips.push(el("li", {}, "Describe what was said in other words, as a whole sentence or question."));
     tips.push(el("li", {}, "Or use fewer words: a name or a rare word works best by exact words."));
     const busy = store.all().filter(store.isActive).length;
     if (busy) tips.push(el("li", {}, `${plural(busy, "video")} ${busy === 1 ? "is" : "are"} still being worked on; try again in a minute.`));
+    const words = answer.query.toLocaleLowerCase().match(/\p{L}{3,}/gu) ?? [];
+    const named = store.all().filter(({ title }) => words.some((word) => title.toLocaleLowerCase().includes(word))).slice(0, 4);
     const none = store.size() === 0;
     return el(
       "div",
       { class: "nothing" },
       el("h3", {}, none ? "There are no videos to search yet" : "Nothing like that was said"),
       none ? el("p", {}, "Add a video first: its first minutes can be searched soon after.") : el("ul", {}, ...tips),
+      named.length > 0 && el("p", { class: "nothing-named" }, "Videos with such a title: ", ...named.flatMap(({ video_id: videoId, title }, index) => [index ? ", " : "", el("a", { class: "as-link", href: route.href({ videoId }), on: { click: route.followed(() => route.go({ videoId, t: null, q: "" })) } }, title)])),
     );
   }
 
   function mark() {
     for (const node of list.children) node.toggleAttribute("data-current", node.dataset.videoId === current);
+  }
+
+  function learn(answer) {
+    store.hear(answer.hits.flatMap((hit) => [hit.speaker, ...(hit.more ?? []).map((moment) => moment.speaker)]));
   }
 
   function finish(answer) {
@@ -122,13 +119,26 @@ export function createResults({ onOpen, onMore, onAgain, onMode }) {
     mark();
   }
 
+  function empty() {
+    hidePeek();
+    hits = [];
+    rows.clear();
+    list.replaceChildren();
+    byId("notice").replaceChildren();
+    byId("after-hits").replaceChildren();
+    setText(byId("count"), "");
+  }
+
   return {
     show(answer) {
+      empty();
+      learn(answer);
       hits = answer.hits;
       list.replaceChildren(...hits.map(draw));
       finish(answer);
     },
     add(answer) {
+      learn(answer);
       const from = hits.length;
       hits = [...hits, ...answer.hits];
       list.append(...answer.hits.map(draw));
@@ -136,20 +146,11 @@ export function createResults({ onOpen, onMore, onAgain, onMode }) {
       list.children[from]?.querySelector("a").focus({ preventScroll: true });
     },
     busy: () => byId("results").setAttribute("aria-busy", "true"),
-    clear() {
-      hits = [];
-      list.replaceChildren();
-      byId("notice").replaceChildren();
-      byId("after-hits").replaceChildren();
-      setText(byId("count"), "");
-    },
+    clear: empty,
     fail(error, retry) {
+      empty();
       byId("results").removeAttribute("aria-busy");
-      setText(byId("count"), "");
       byId("notice").replaceChildren(notice({ text: error.message, kind: "error", action: { label: "Try again", run: retry } }));
-      byId("after-hits").replaceChildren();
-      hits = [];
-      list.replaceChildren();
     },
     /** The hit of a video, or undefined: its moments are shown beside the player too. */
     of: (videoId) => hits.find((hit) => hit.video_id === videoId),

@@ -10,7 +10,8 @@ import * as api from "./api.js";
  * @param {(error: Error, retry: () => void) => void} handlers.onError
  */
 export function createSearch({ onClear, onAsk, onAnswer, onError }) {
-  let asked = { q: "", mode: "" };
+  let asked = { q: "" };
+  let question = "";
   let running = null;
   let cursor = null;
 
@@ -18,10 +19,9 @@ export function createSearch({ onClear, onAsk, onAnswer, onError }) {
     running?.abort();
     const mine = new AbortController();
     running = mine;
-    const { q, mode } = asked;
     onAsk();
     try {
-      const answer = await api.search({ q, mode, cursor: further ? cursor : "" }, mine.signal);
+      const answer = await api.search({ ...asked, cursor: further ? cursor : "" }, mine.signal);
       if (mine.signal.aborted) return;
       cursor = answer.next_cursor;
       onAnswer(answer, further);
@@ -33,11 +33,13 @@ export function createSearch({ onClear, onAsk, onAnswer, onError }) {
 
   return {
     /** Asks unless this very question was asked last. */
-    ask(q, mode) {
-      const question = q.trim();
-      if (question === asked.q && (mode === asked.mode || !question)) return;
-      asked = { q: question, mode };
-      if (question) return void run(false);
+    ask({ q, mode, filters }) {
+      const next = { q: q.trim(), mode, filters };
+      const written = next.q && JSON.stringify(next);
+      if (written === question) return;
+      question = written;
+      asked = next;
+      if (next.q) return void run(false);
       running?.abort();
       onClear();
     },
