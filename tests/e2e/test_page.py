@@ -1,43 +1,30 @@
-"""The page in a real browser. With EARMARK_SCREENSHOTS=1 it also takes the pictures in `docs/images/`."""
+"""The page in a real browser on the real mesh. With EARMARK_SCREENSHOTS=1 it takes the pictures in `docs/images/`."""
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
-import shutil
+import signal
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Error, Page, expect, sync_playwright
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser, Page, expect
 
+from tests.support.cable import cable
 from tests.support.clips import clipped
-from tests.support.local_mesh import REPOSITORY, SAMPLES, LocalMesh, questions
+from tests.support.local_mesh import REPOSITORY, SAMPLES, LocalMesh
+from tests.support.waiting import eventually_sync
 
 pytestmark = pytest.mark.timeout(400)
-SAMPLE = "brewing-better-coffee.mp4"
-QUESTION = "carbon dioxide from roasting"
-FLAGS = [
-    *("--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"),
-    *("--disable-component-update", "--disable-sync", "--autoplay-policy=no-user-gesture-required"),
-]
+COFFEE, BEES = "brewing-better-coffee.mp4", "how-bees-make-honey.mp4"
+MEANING = "why does my drink taste acidic"
+WORDS = '"carbon dioxide from roasting"'
 IMAGES = REPOSITORY / "docs" / "images"
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    found = next(
-        (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None
-    )
-    if found is None:
-        pytest.skip("no Chromium is installed (apt install chromium)")
-    with sync_playwright() as playwright:
-        try:
-            browser = playwright.chromium.launch(executable_path=found, headless=True, args=FLAGS)
-        except Error as error:
-            pytest.skip(f"{found} does not start here: {error.message.splitlines()[0]}")
-        yield browser
-        browser.close()
+READY_MS = 240_000
 
 
 @pytest.fixture(params=[pytest.param(1280, id="wide"), pytest.param(390, id="phone")])
@@ -45,91 +32,224 @@ def width(request: pytest.FixtureRequest) -> int:
     return int(request.param)
 
 
-@pytest.fixture
-def page(browser: Browser, mesh: LocalMesh, width: int) -> Iterator[Page]:
-    """The page; the test fails when it logs an error or asks for anything outside."""
-    problems: list[str] = []
-    with browser.new_context(viewport={"width": width, "height": 844}, base_url=mesh.url) as context:
+@pytest.fixture(scope="module")
+def videos(browser: Browser, mesh: LocalMesh) -> dict[str, str]:
+    """Ids of two samples by their file names, put in by the page and searchable."""
+    with browser.new_context(viewport={"width": 1280, "height": 844}, base_url=mesh.url) as context:
         page = context.new_page()
-        page.on("pageerror", lambda error: problems.append(str(error)))
-        page.on("console", lambda message: problems.append(message.text) if message.type == "error" else None)
+        page.goto("/library")
+        # What the bar has shown, however quickly it went by.
+        page.evaluate(
+            """() => {
+              window.seen = new Set();
+              const parts = () => document.querySelectorAll(".video[data-status=processing] .slice");
+              new MutationObserver(() => {
+                for (const part of parts()) seen.add(part.className);
+              }).observe(document.querySelector("#videos"), {subtree: true, childList: true});
+            }"""
+        )
+        page.locator("#files").set_input_files([SAMPLES / COFFEE, SAMPLES / BEES])
+        expect(page.locator("#tray")).to_contain_text(COFFEE)
+        cards = page.locator("#videos .video").filter(has_text=re.compile("Brewing better coffee|How bees make honey"))
+        expect(cards).to_have_count(2, timeout=30_000)
+        expect(cards.locator(".slice").first).to_be_visible(timeout=READY_MS)
+        picture(page, "upload", 1280)
+        ready = cards.and_(page.locator('[data-status="ready"]'))
+        expect(ready).to_have_count(2, timeout=READY_MS)
+        assert "slice indexed" in page.evaluate("[...seen]"), "a slice was searchable before the video was ready"
+    with mesh.client() as client:
+        return {video.source.filename or "": video.video_id for video in client.list()}
+
+
+@pytest.fixture
+def problems() -> list[str]:
+    """What a page complained of."""
+    return []
+
+
+@pytest.fixture
+def page(browser: Browser, mesh: LocalMesh, videos: dict[str, str], width: int, problems: list[str]) -> Iterator[Page]:
+    """The page on a desktop and on a phone."""
+    with watched(browser, mesh, width, problems) as page:
+        yield page
+
+
+@pytest.fixture
+def wide(browser: Browser, mesh: LocalMesh, videos: dict[str, str], problems: list[str]) -> Iterator[Page]:
+    """The page on a desktop only."""
+    with watched(browser, mesh, 1280, problems) as page:
+        yield page
+
+
+def test_a_search_by_meaning_opens_the_video_at_the_second(
+    page: Page, mesh: LocalMesh, videos: dict[str, str], width: int
+) -> None:
+    with mesh.client() as client:
+        expected = client.search(MEANING).hits[0]
+    assert expected.video_id == videos[COFFEE]
+    page.goto("/")
+    page.get_by_role("searchbox", name="Search what was said").press_sequentially(MEANING, delay=5)
+    hit = page.locator("#hits .hit").first
+    expect(hit.get_by_role("heading")).to_have_text("Brewing better coffee")
+    settled(page)
+    accessible(page)
+    picture(page, "results", width)
+    hit.get_by_role("link", name=re.compile("play from")).click()
+    expect(page).to_have_url(re.compile(rf"/v/{expected.video_id}\?.*t="))
+    plays_from(page, expected.match_time)
+    expect(page.locator(".word[data-now]")).to_have_count(1)
+    accessible(page)
+    picture(page, "player", width)
+
+
+def test_exact_words_are_found_and_marked(wide: Page, videos: dict[str, str]) -> None:
+    wide.goto("/")
+    wide.get_by_role("searchbox", name="Search what was said").fill(WORDS)
+    wide.get_by_text("Exact words", exact=True).click()
+    hit = wide.locator("#hits .hit")
+    expect(hit).to_have_count(1)
+    assert hit.get_attribute("data-video-id") == videos[COFFEE]
+    assert [mark.lower() for mark in hit.locator(".said mark").all_inner_texts()][:2] == ["carbon", "dioxide"]
+    hit.locator(".why summary").click()
+    expect(hit.locator(".why")).to_contain_text("1st of all moments, BM25")
+    wide.get_by_role("searchbox", name="Search what was said").fill('"carbon dioxide zebra"')
+    expect(wide.locator(".nothing")).to_contain_text("Nothing like that was said")
+
+
+def test_a_shared_link_opens_the_second(page: Page, videos: dict[str, str]) -> None:
+    page.goto(f"/v/{videos[COFFEE]}?t=61")
+    plays_from(page, 61)
+    expect(page.locator("#player-title")).to_have_text("Brewing better coffee")
+    page.wait_for_function("() => document.querySelector('track')?.track.cues?.length > 5")
+
+
+def test_the_library_lists_the_videos(page: Page, width: int) -> None:
+    page.goto("/")
+    expect(page.locator("#videos")).to_contain_text("Brewing better coffee")
+    settled(page)
+    accessible(page)
+    picture(page, "library", width)
+
+
+def test_operations_show_the_shards_and_what_was_asked(wide: Page) -> None:
+    wide.goto("/?q=what+nobody+said&mode=keyword")
+    expect(wide.locator(".nothing")).to_be_visible()
+    wide.get_by_role("link", name="Operations").click()
+    rows = wide.get_by_role("region", name="Shards and replicas").get_by_role("row")
+    expect(rows).to_have_count(3)
+    expect(rows.nth(1)).to_contain_text("Ready")
+    expect(wide.get_by_role("region", name="Workers")).to_contain_text("Transcriber")
+    expect(wide.locator(".panel", has_text="Asked and not found")).to_contain_text("what nobody said")
+    accessible(wide)
+    picture(wide, "operations", 1280)
+
+
+def test_an_upload_goes_on_after_the_network_was_away(
+    browser: Browser, mesh: LocalMesh, videos: dict[str, str], tmp_path: Path
+) -> None:
+    clip = clipped(SAMPLES / BEES, tmp_path / "on the road.mp4", seconds=40)
+    offsets: list[int] = []
+    with cable(mesh.url) as wire, browser.new_context(base_url=wire.url) as context:
+        page = context.new_page()
+        page.goto("/library")
+        expect(page.locator("#videos")).to_contain_text("Brewing better coffee")
         page.on(
             "request",
             lambda request: (
-                None if request.url.startswith((mesh.url, "blob:", "data:")) else problems.append(request.url)
+                offsets.append(int(request.headers["upload-offset"])) if request.method == "PATCH" else None
             ),
         )
+        half = clip.stat().st_size / 2
+        wire.bytes_per_second, before = half / 2, wire.carried
+        page.locator("#files").set_input_files(clip)
+        eventually_sync(lambda: page.wait_for_timeout(50) or wire.carried > before + half, 20, message="half of it")
+        wire.pull()
+        expect(page.locator("#tray")).to_contain_text("The connection is gone", timeout=20_000)
+        wire.bytes_per_second = 0
+        wire.plug()
+        card = page.locator("#videos .video", has_text="On the road")
+        expect(card).to_be_visible(timeout=30_000)
+    assert offsets[0] == 0
+    assert 0 < offsets[-1] < clip.stat().st_size, "what had arrived is not sent again"
+    with mesh.client() as client:
+        video = next(video for video in client.list() if video.source.filename == clip.name)
+        assert video.source.sha256 == hashlib.sha256(clip.read_bytes()).hexdigest()
+        client.delete(video.video_id)
+
+
+def test_a_deletion_is_undone(wide: Page, mesh: LocalMesh, videos: dict[str, str]) -> None:
+    def found() -> bool:
+        with mesh.client() as client:
+            return any(hit.video_id == videos[BEES] for hit in client.search("waggle dance").hits)
+
+    wide.goto("/library")
+    assert found()
+    wide.get_by_role("button", name="Delete How bees make honey").click()
+    expect(wide.locator("#videos")).not_to_contain_text("How bees make honey")
+    eventually_sync(lambda: not found(), 10, message="the search without it")
+    wide.get_by_role("button", name="Undo").click()
+    expect(wide.locator("#videos")).to_contain_text("How bees make honey")
+    eventually_sync(found, 30, message="the search with it again")
+    assert mesh.until_settled(videos[BEES]) == "ready"
+
+
+def test_an_answer_without_a_shard_says_that_it_is_partial(wide: Page, mesh: LocalMesh) -> None:
+    wide.goto("/")
+    os.kill(mesh.pid("indexer-1"), signal.SIGSTOP)
+    try:
+        wide.get_by_role("searchbox", name="Search what was said").fill("how hot should the water be")
+        expect(wide.locator("#notice")).to_contain_text("1 of 2 parts of the index did not answer", timeout=20_000)
+    finally:
+        os.kill(mesh.pid("indexer-1"), signal.SIGCONT)
+
+    def whole() -> bool:
+        wide.get_by_role("button", name="Ask again").click()
+        wide.wait_for_timeout(200)
+        return not wide.locator("#notice").inner_text()
+
+    eventually_sync(whole, 20, message="a whole answer")
+
+
+@contextmanager
+def watched(browser: Browser, mesh: LocalMesh, width: int, problems: list[str]) -> Iterator[Page]:
+    """A page whose errors, and requests to anything outside, come to `problems`; there must be none at the end."""
+
+    def look(url: str) -> None:
+        if not url.startswith((mesh.url, "blob:", "data:")):
+            problems.append(url)
+
+    with browser.new_context(viewport={"width": width, "height": 844}, base_url=mesh.url) as context:
+        page = context.new_page()
+        page.on("pageerror", lambda error: problems.append(str(error)))
+        page.on("console", lambda line: problems.append(line.text) if line.type == "error" else None)
+        page.on("request", lambda request: look(request.url))
         yield page
     assert problems == []
 
 
-@pytest.fixture(scope="module")
-def coffee(mesh: LocalMesh) -> str:
-    """Id of a sample that is ready."""
-    title = next(row["title"] for row in questions() if row["video"] == SAMPLE)
-    with mesh.client() as client:
-        video = client.upload(SAMPLES / SAMPLE, title=title, duplicate=True)
-    assert mesh.until_settled(video.video_id) == "ready"
-    return video.video_id
-
-
-def test_search_opens_the_video_at_the_second(page: Page, mesh: LocalMesh, coffee: str, width: int) -> None:
-    with mesh.client() as client:
-        expected = client.search(QUESTION).hits[0]
-    assert expected.video_id == coffee
-    page.goto("/")
-    page.get_by_role("searchbox").fill(QUESTION)
-    page.keyboard.press("Enter")
-    hit = page.locator("#hits .hit").first
-    expect(hit.get_by_role("heading")).to_have_text("Brewing better coffee")
-    expect(hit.locator("mark").first).to_be_visible()
-    picture(page, "results", width)
-    hit.get_by_role("link", name=re.compile("play from")).click()
-    expect(page).to_have_url(re.compile(rf"/v/{coffee}\?.*t="))
-    video = page.locator("video")
-    expect(video).to_be_visible()
+def plays_from(page: Page, second: float) -> None:
+    """Waits until the player shows this second."""
     page.wait_for_function(
-        "() => { const video = document.querySelector('video'); return video.readyState >= 2 && !video.seeking; }"
+        "() => { const video = document.querySelector('video'); return video?.readyState >= 2 && !video.seeking; }"
     )
+    page.wait_for_function("at => Math.abs(document.querySelector('video').currentTime - at) < 5", arg=second)
+
+
+def settled(page: Page) -> None:
+    """Waits until the pictures in sight are there."""
     page.wait_for_function(
-        "at => Math.abs(document.querySelector('video').currentTime - at) < 5", arg=expected.match_time
+        "() => [...document.querySelectorAll('.picture img[src]:not([hidden])')]"
+        ".filter(image => image.getBoundingClientRect().top < innerHeight).every(image => image.complete)"
     )
-    expect(page.locator(".transcript")).to_contain_text("carbon dioxide")
-    picture(page, "player", width)
 
 
-def test_shared_link_opens_the_second(page: Page, coffee: str) -> None:
-    page.goto(f"/v/{coffee}?t=61")
-    page.wait_for_function("document.querySelector('video')?.readyState >= 1")
-    page.wait_for_function("Math.abs(document.querySelector('video').currentTime - 61) < 5")
-    expect(page.locator("#player-title")).to_have_text("Brewing better coffee")
-
-
-def test_upload_shows_progress_until_the_video_can_be_searched(
-    page: Page, mesh: LocalMesh, tmp_path: Path, width: int
-) -> None:
-    name = f"a short talk {width}"
-    clip = clipped(SAMPLES / "how-bees-make-honey.mp4", tmp_path / f"{name}.mp4", seconds=15)
-    page.goto("/")
-    page.locator("#files").set_input_files(clip)
-    expect(page.locator("#tray")).to_contain_text(clip.name)
-    picture(page, "upload", width)
-    card = page.locator("#videos > li", has_text=name)
-    expect(card).to_be_visible(timeout=30_000)
-    with mesh.client() as client:
-        video = next(video for video in client.list() if video.source.filename == clip.name)
-    assert mesh.until_settled(video.video_id) == "ready"
-    page.get_by_role("searchbox").fill("most patient production lines in nature")
-    page.keyboard.press("Enter")
-    expect(page.locator(f'#hits .hit[data-video-id="{video.video_id}"]')).to_be_visible(timeout=15_000)
-    with mesh.client() as client:
-        client.delete(video.video_id)
-
-
-def test_library_lists_the_videos(page: Page, coffee: str, width: int) -> None:
-    page.goto("/")
-    expect(page.locator("#videos")).to_contain_text("Brewing better coffee")
-    picture(page, "library", width)
+def accessible(page: Page) -> None:
+    """Asserts that axe finds nothing serious, in light and in dark."""
+    for scheme in ("dark", "light"):
+        page.emulate_media(color_scheme=scheme, reduced_motion="reduce")  # type: ignore[arg-type]  # one of the two
+        rules = Axe().run(page).response["violations"]
+        bad = [rule for rule in rules if rule["impact"] in {"serious", "critical"}]
+        assert not bad, (scheme, [(rule["id"], node["failureSummary"]) for rule in bad for node in rule["nodes"]])
 
 
 def picture(page: Page, name: str, width: int) -> None:

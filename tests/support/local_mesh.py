@@ -21,6 +21,7 @@ from earmark.internal.v1 import shard_service_pb2 as shard_pb
 from earmark.internal.v1 import shard_service_pb2_grpc as shard_grpc
 from earmark.local import servers, services
 from earmark.local import state as states
+from earmark.local.models import ModelPaths
 from earmark.local.paths import DataDir
 from earmark.local.state import MeshState
 from tests.support.ports import free_port
@@ -179,6 +180,11 @@ def local_mesh(folder: Path, models: Path, settings: Mapping[str, str] | None = 
     finally:
         mesh.down()
         assert not states.is_held(mesh.data), "the mesh did not end"
+
+
+def models_folder(paths: ModelPaths) -> Path:
+    """Where the joined models lie, to be shared by meshes."""
+    return Path(paths.asr).parent if Path(paths.asr).is_dir() else REPOSITORY / ".earmark" / "models"
 
 
 def questions() -> list[dict[str, Any]]:
