@@ -39,6 +39,7 @@ class Install:
         files: what the wheel must carry, relative to site-packages.
         budget_mib: what its environment may take; its image is that and 130 MiB of Debian and Python.
         service: the service that is started out of it.
+        beside: extras that the service's image has beside its own.
     """
 
     imports: tuple[str, ...]
@@ -46,11 +47,14 @@ class Install:
     files: tuple[str, ...] = ()
     budget_mib: int = 0
     service: str = ""
+    beside: tuple[str, ...] = ()
 
 
 INSTALLS = {
     "": Install(("earmark.client", "earmark.cli", "earmark.v1.search_service_pb2_grpc"), (*HEAVY, "nats", "pymongo")),
-    "gateway": Install(("services.gateway.app",), HEAVY, ("services/gateway/web/index.html",), 420, "gateway"),
+    "gateway": Install(
+        ("services.gateway.app",), HEAVY, ("services/gateway/web/index.html",), 400, "gateway", ("redis",)
+    ),
     "k8s": Install(("earmark.k8s.cluster", "earmark.cli", "kubernetes.client"), (*HEAVY, "nats", "pymongo")),
     "transcriber": Install(("services.transcriber.app",), ("torch", "faiss"), (), 600, "transcriber"),
     "embedder": Install(("services.embedder.app",), ("ctranslate2", "faiss", "av"), (), 1600, "embedder"),
@@ -67,7 +71,7 @@ def main() -> None:
         run(sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", folder, str(ROOT))
         wheel = next(scratch.glob("earmark-*.whl"))
         for extra in wanted:
-            label = f"earmark[{extra}]" if extra else "earmark"
+            label = f"earmark[{','.join((extra, *INSTALLS[extra].beside))}]" if extra else "earmark"
             problems = check(extra, INSTALLS[extra], wheel, scratch / f"venv-{extra or 'core'}")
             print(f"{label}: {'ok' if not problems else '; '.join(problems)}", flush=True)
             failures += [f"{label}: {problem}" for problem in problems]
@@ -79,7 +83,8 @@ def check(extra: str, install: Install, wheel: Path, venv: Path) -> list[str]:
     """Install the wheel with ``extra`` into a new ``venv``; the problems found, in words."""
     run(sys.executable, "-m", "venv", str(venv))
     python = str(venv / "bin" / "python")
-    target = f"earmark[{extra}] @ {wheel.as_uri()}" if extra else f"earmark @ {wheel.as_uri()}"
+    extras = ",".join((extra, *install.beside))
+    target = f"earmark[{extras}] @ {wheel.as_uri()}" if extras else f"earmark @ {wheel.as_uri()}"
     run(python, "-m", "pip", "install", "-qq", "--disable-pip-version-check", "--constraint", str(LOCK), target)
     problems = []
     for module in install.imports:

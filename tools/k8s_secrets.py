@@ -67,12 +67,17 @@ def make(
             "root_password": secrets.token_hex(32),
             "app_password": password,
         }
-    redis = secrets.token_hex(32)
+    redis, member = secrets.token_hex(32), secrets.token_hex(32)
+    routes = f'authorization {{ user: server, password: "{member}" }}\nroutes: [\n'
+    routes += (
+        "".join(f"  nats-route://server:{member}@nats-{ordinal}.nats:6222\n" for ordinal in range(MEMBERS)) + "]\n"
+    )
     return {
         "earmark-access": {"earmark_admin_key": secrets.token_hex(32), "earmark_url_secret": secrets.token_hex(32)},
         "earmark-nats": {
             "earmark_nats_token": token,
             "auth.conf": f'authorization {{ token: "{token}" }}\n',
+            "routes.conf": routes,
         },
         "earmark-mongodb": mongodb,
         # Of use with components/redis alone.

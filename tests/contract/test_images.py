@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.service_settings import settings_class, variables
-from tools import image_digests, sbom
+from tools import image_digests, install_check, sbom
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCKERFILE = (ROOT / "deploy" / "docker" / "Dockerfile").read_text()
@@ -39,6 +39,17 @@ def test_the_image_runs_its_service_as_nobody_special(target: str) -> None:
     assert set(re.findall(r"^EXPOSE .*$", text, re.MULTILINE)) == set(
         re.findall(r"^EXPOSE .*$", stages()[service][1], re.MULTILINE)
     )
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_what_is_measured_is_what_is_built_and_the_budget_is_written_down(service: str) -> None:
+    install = install_check.INSTALLS[service]
+    extras = ",".join((service, *install.beside))
+    assert f'".[{extras}]"' in stages()[f"build-{service}"][1]
+    guide = (ROOT / "docs" / "operations.md").read_text()
+    row = re.search(rf"^\| {service} \| (\d+) \| (\d+) \|", guide, re.MULTILINE)
+    assert row is not None
+    assert int(row[1]) < int(row[2]) == install.budget_mib
 
 
 def test_what_runs_is_not_root_and_says_what_it_is() -> None:

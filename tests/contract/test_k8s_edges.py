@@ -24,7 +24,7 @@ OUTSIDE = {
     ("ingress-nginx", "gateway", 50050),
     ("keda", "nats", 8222),
     ("monitoring", "nats", 8222),
-    *(("monitoring", name, port) for name, port in zip(SERVICES, (9104, 9101, 9101, 9102, 9103), strict=True)),
+    *(("monitoring", name, port) for name, port in zip(SERVICES, (9104, 9101, 9101, 9101, 9102, 9103), strict=True)),
 }
 """The same, from other namespaces."""
 

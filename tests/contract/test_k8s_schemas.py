@@ -77,6 +77,10 @@ def test_nothing_is_there_twice_and_all_that_is_named_is_there(render: functools
     rendered = render()
     names = Counter((item["kind"], item["metadata"]["name"]) for item in rendered.items)
     assert [name for name, count in names.items() if count > 1] == []
+    # cert-manager writes a Certificate's Secret, and one of the same name for each `tls` of an Ingress.
+    written = Counter(item["spec"]["secretName"] for item in rendered.of("Certificate").values())
+    written += Counter(tls["secretName"] for item in rendered.of("Ingress").values() for tls in item["spec"]["tls"])
+    assert [name for name, count in written.items() if count > 1] == []
     for item in rendered.of("PodDisruptionBudget", "NetworkPolicy").values():
         selector = item["spec"].get("selector", item["spec"].get("podSelector"))
         assert selector == {} or chosen(rendered, selector), f"{item['metadata']['name']} chooses nobody"
@@ -96,6 +100,7 @@ def test_nothing_is_there_twice_and_all_that_is_named_is_there(render: functools
             if "persistentVolumeClaim" in volume:
                 assert volume["persistentVolumeClaim"]["claimName"] in rendered.of("PersistentVolumeClaim"), name
         assert rendered.pod(name)["priorityClassName"] in rendered.of("PriorityClass"), name
+        assert rendered.pod(name).get("serviceAccountName", "default") in {"default", *rendered.of("ServiceAccount")}
 
 
 @pytest.mark.parametrize("render", CASES)

@@ -63,9 +63,8 @@ def test_the_service_accepts_what_it_is_told(
     assert settings.nats_token is not None
     assert "earmark:" in settings.mongo_url.get_secret_value()
     assert "127.0.0.1" not in settings.nats_url + settings.mongo_url.get_secret_value() + settings.object_store_url
-    if workload in {"slicer", "recognizer"}:
-        # Pictures and renditions are made where the media is decoded anyway, and never beside a recognizer's model.
-        assert told["transcriber_roles"] == ({"slicer", "preparer"} if workload == "slicer" else {workload})
+    if SERVICES[workload] == "transcriber":
+        assert told["transcriber_roles"] == {workload}
     if workload == "gateway":
         assert told["access"] == "keys"
         assert {"admin_key", "url_secret", "embedder_target"} <= settings.model_fields_set
@@ -92,12 +91,15 @@ def test_every_key_of_a_secret_that_is_mounted_is_made(name: str) -> None:
     if name != "redis":
         del made["earmark-redis"]
     used: set[tuple[str, str]] = set()
+    of_certificates = {item["spec"]["secretName"] for item in rendered.of("Certificate").values()}
     for workload in rendered.workloads:
         for volume in rendered.pod(workload)["volumes"]:
             sources = [volume["secret"]] if "secret" in volume else []
             sources += [one["secret"] for one in volume.get("projected", {}).get("sources", []) if "secret" in one]
             for source in sources:
                 secret = source.get("secretName", source.get("name"))
+                if secret in of_certificates:
+                    continue
                 used |= {(secret, item["key"]) for item in source.get("items", [{"key": key} for key in made[secret]])}
     assert used == {(secret, key) for secret, keys in made.items() for key in keys}
 
@@ -110,7 +112,7 @@ def test_ports_are_those_the_service_listens_on(name: str, workload: str) -> Non
     assert ports == listens(rendered, workload)
     exposed = re.search(r"^EXPOSE (.*)$", stage(SERVICES[workload]), re.MULTILINE)
     assert exposed is not None
-    assert {int(port) for port in exposed[1].split()} == set(ports.values())
+    assert {int(port) for port in exposed[1].split()} == set(ports.values()) - {ports.get("health")}
 
 
 @each_service
@@ -132,16 +134,25 @@ def test_servers_are_probed(workload: str) -> None:
     container = overlay("base").container(workload)
     named = {port["name"] for port in container["ports"]}
     for probe in PROBES:
-        (kind,) = {"tcpSocket", "httpGet"} & container[probe].keys()
-        assert container[probe][kind]["port"] in named
+        (kind,) = {"tcpSocket", "httpGet", "exec"} & container[probe].keys()
+        if kind == "exec":
+            assert (workload, probe) == ("mongodb", "readinessProbe"), (
+                "a member that follows, which a port does not say"
+            )
+        else:
+            assert container[probe][kind]["port"] in named
+    # Replaced one by one, each after the one before is a full member again; but none is killed for being behind.
+    assert {key: container["readinessProbe"].get(key) for key in ("httpGet", "exec")} != {
+        key: container["livenessProbe"].get(key) for key in ("httpGet", "exec")
+    }
 
 
 @each_overlay
 def test_every_container_is_bounded_and_has_no_rights_it_does_not_need(name: str) -> None:
     rendered = overlay(name)
     for which, each in rendered.containers():
-        assert {"cpu", "memory"} <= each["resources"]["requests"].keys(), which
-        assert "memory" in each["resources"]["limits"], which
+        assert {"cpu", "memory", "ephemeral-storage"} <= each["resources"]["requests"].keys(), which
+        assert {"memory", "ephemeral-storage"} <= each["resources"]["limits"].keys(), which
         security = each["securityContext"]
         assert security["readOnlyRootFilesystem"] is True, which
         assert security["allowPrivilegeEscalation"] is False, which
@@ -153,6 +164,9 @@ def test_every_container_is_bounded_and_has_no_rights_it_does_not_need(name: str
         assert pod["securityContext"]["runAsNonRoot"] is True, workload
         assert pod["securityContext"]["runAsUser"] > 0, workload
         assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}, workload
+        if workload not in {"mongodb-initiate", "models"}:
+            assert pod["serviceAccountName"] == workload
+            assert rendered.one("ServiceAccount", workload)["automountServiceAccountToken"] is False
         token = pod.get("automountServiceAccountToken", True)
         assert token is False or (workload in TOKENS and "serviceAccountName" in pod), workload
         assert pod["enableServiceLinks"] is False, workload
@@ -174,6 +188,54 @@ def test_what_a_service_writes_lies_on_a_volume(name: str, workload: str) -> Non
     if given["EARMARK_OBJECT_STORE_URL"].startswith("file:"):
         written.add(given["EARMARK_OBJECT_STORE_URL"].removeprefix("file://"))
     assert written <= mounts
+
+
+UNITS = {"Mi": 2**20, "Gi": 2**30}
+
+
+def in_bytes(quantity: str) -> int:
+    number, unit = re.fullmatch(r"(\d+)(Mi|Gi)", quantity).groups()  # type: ignore[union-attr]
+    return int(number) * UNITS[unit]
+
+
+@each_overlay
+def test_what_is_written_beside_volumes_is_bounded_and_fits_the_pods_limit(name: str) -> None:
+    rendered = overlay(name)
+    for workload in rendered.workloads:
+        pod = rendered.pod(workload)
+        empty = [volume["emptyDir"] for volume in pod["volumes"] if "emptyDir" in volume]
+        assert all("sizeLimit" in one for one in empty), f"{workload}: a volume that may fill its node"
+        on_disk = sum(in_bytes(one["sizeLimit"]) for one in empty if one.get("medium") != "Memory")
+        assert on_disk < in_bytes(rendered.container(workload)["resources"]["limits"]["ephemeral-storage"]), workload
+        for init in pod.get("initContainers", []):
+            # The limit of a pod with init containers is the larger of theirs and the others'.
+            assert init["resources"]["limits"].keys() >= {"memory", "ephemeral-storage"}
+
+
+@pytest.mark.parametrize("workload", ["slicer", "preparer"])
+def test_the_largest_media_fit_the_spool(workload: str) -> None:
+    """Out of a bucket they are copied to TMPDIR, as many as are open at once."""
+    rendered = overlay("prod")
+    given = rendered.environment(workload)
+    fields = settings_class("services.transcriber").model_fields
+    assert given["TMPDIR"] == given["EARMARK_SPOOL_DIR"]
+    (mount,) = (one for one in rendered.container(workload)["volumeMounts"] if one["mountPath"] == given["TMPDIR"])
+    (volume,) = (one for one in rendered.pod(workload)["volumes"] if one["name"] == mount["name"])
+
+    def told(field: str) -> int:
+        return int(given.get(f"EARMARK_{field.upper()}", fields[field].default))
+
+    files = (
+        told("slicer_open_videos") if workload == "slicer" else 2 * told("renditions_open") + told("pictures_at_once")
+    )
+    assert files * told("max_upload_bytes") < in_bytes(volume["emptyDir"]["sizeLimit"])
+
+
+def test_servers_of_nats_let_only_each_other_in() -> None:
+    routes = make_secrets()["earmark-nats"]["routes.conf"]
+    (password,) = re.findall(r'authorization \{ user: server, password: "(\w{64})" \}', routes)
+    hosts = re.findall(rf"nats-route://server:{password}@(nats-\d\.nats):6222", routes)
+    assert hosts == [f"nats-{ordinal}.nats" for ordinal in range(overlay("base").workloads["nats"]["spec"]["replicas"])]
 
 
 @each_service
@@ -213,21 +275,22 @@ def test_one_node_can_go(name: str) -> None:
 @pytest.mark.parametrize("name", REPLICATED)
 def test_each_scales_by_itself_within_bounds(name: str) -> None:
     rendered = overlay(name)
-    for workload in ("gateway", "embedder", "slicer", "recognizer"):
+    for workload in ("gateway", "embedder", "slicer", "recognizer", "preparer"):
         assert "replicas" not in rendered.workloads[workload]["spec"], "the autoscaler says how many"
         kind = "HorizontalPodAutoscaler" if name == "base" else "ScaledObject"
         spec = rendered.one(kind, workload)["spec"]
         least = spec.get("minReplicas", spec.get("minReplicaCount"))
         most = spec.get("maxReplicas", spec.get("maxReplicaCount"))
-        assert (1 if workload == "slicer" else 2) <= least < most
+        assert (1 if workload in {"slicer", "preparer"} else 2) <= least < most
 
 
 def test_the_queues_that_are_scaled_by_are_consumers_there_are() -> None:
     rendered = overlay("prod")
-    for work in ("slicer", "recognizer"):
+    works = {"slicer": ["slicer"], "recognizer": ["recognizer"], "preparer": ["illustrator", "renderer"]}
+    for work, consumers in works.items():
         spec = rendered.one("ScaledObject", work)["spec"]
         asked = [trigger["metadata"] for trigger in spec["triggers"]]
-        assert {one["consumer"] for one in asked} == {row.name for row in topology.lanes_of(work)}
+        assert {one["consumer"] for one in asked} == {row.name for name in consumers for row in topology.lanes_of(name)}
         assert {one["stream"] for one in asked} == {topology.EVENTS}
         namespace = rendered.one("ScaledObject", work)["metadata"]["namespace"]
         port = next(port["containerPort"] for port in rendered.container("nats")["ports"] if port["name"] == "monitor")
@@ -337,6 +400,13 @@ def configs(rendered: Rendered) -> list[tuple[str, dict[str, str]]]:
     return [(name, item["data"]) for name, item in rendered.of("ConfigMap").items()]
 
 
+def test_what_wakes_somebody_is_explained() -> None:
+    guide = (ROOT / "docs" / "operations.md").read_text()
+    (group,) = overlay("prod").one("PrometheusRule", "earmark")["spec"]["groups"]
+    missing = [rule["alert"] for rule in group["rules"] if rule["alert"] not in guide]
+    assert missing == []
+
+
 def test_in_tls_every_part_has_its_certificate_and_probes_need_none() -> None:
     rendered = combination("network-policies", "mtls")
     certificates = {item["spec"]["secretName"]: item["spec"] for item in rendered.of("Certificate").values()}
@@ -355,7 +425,7 @@ def test_in_tls_every_part_has_its_certificate_and_probes_need_none() -> None:
         made = make_secrets(tls=True)
         text = rendered.settings()["EARMARK_NATS_URL"] + made["earmark-mongodb"]["earmark_mongo_url"]
         hosts = set(re.findall(rf"({server}-\d\.{server}):{port}", text))
-        assert hosts <= set(certificates[f"{server}-tls"]["dnsNames"])
+        assert hosts <= set(certificates[f"mesh-{server}"]["dnsNames"])
     assert f"tlsCAFile={folder}/ca.crt" in made["earmark-mongodb"]["earmark_mongo_url"]
     assert "--tlsMode=requireTLS" in rendered.container("mongodb")["args"]
     # What is private of the authority is nobody's to mount.

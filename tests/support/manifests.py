@@ -23,6 +23,7 @@ SERVICES = {
     "gateway": "gateway",
     "slicer": "transcriber",
     "recognizer": "transcriber",
+    "preparer": "transcriber",
     "embedder": "embedder",
     "indexer": "indexer",
 }

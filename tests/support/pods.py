@@ -214,7 +214,8 @@ def nats_of(
         folder = root / str(ordinal)
         (folder / "auth").mkdir(parents=True)
         (folder / "data").mkdir()
-        (folder / "auth" / "auth.conf").write_text(made["earmark-nats"]["auth.conf"])
+        for name in ("auth.conf", "routes.conf"):
+            (folder / "auth" / name).write_text(_with_addresses(made["earmark-nats"][name], addresses))
         (folder / "more").mkdir()
         for name, part in more.items():
             (folder / "more" / name).write_text(part.replace("/etc/nats-tls", str(folder / "tls")))
