@@ -140,7 +140,6 @@ def running(
     counts: Mapping[str, int] | None = None,
     settings: Mapping[str, str] | None = None,
     repository: Path = REPOSITORY,
-    secrets_in_environment: bool = False,
 ) -> Iterator[Pods]:
     """Runs a rendered mesh, with NATS as its manifests say and a stand-in for MongoDB.
 
@@ -153,7 +152,6 @@ def running(
         counts: Pods of a workload, where not as many as the manifests say.
         settings: Further settings of all services.
         repository: The checkout whose services run first.
-        secrets_in_environment: Whether secrets are variables too, for versions that look for the files elsewhere.
     """
     counted = {name: replicas(rendered, name) for name in SERVICES} | dict(counts or {})
     counted["nats"] = replicas(rendered, "nats")
@@ -172,10 +170,6 @@ def running(
             for name, ordinal in places
             if name != "nats"
         ]
-        if secrets_in_environment:
-            for pod in pods:
-                files = Path(pod.environment["EARMARK_SECRETS_DIR"]).iterdir()
-                pod.environment |= {file.name.upper(): file.read_text() for file in files}
         mesh = Pods(rendered, pods, made["earmark-access"]["earmark_admin_key"])
         with nats_of(rendered, root / "nats", made, addresses, authority):
             try:
@@ -296,7 +290,7 @@ def _with_addresses(text: str, addresses: Mapping[tuple[str, int], str]) -> str:
 
     def all_of(match: re.Match[str]) -> str:
         found = [address for (workload, _), address in addresses.items() if workload == match[1]]
-        return ",".join(f"{address}:{match[2]}" for address in found)
+        return "ipv4:" + ",".join(f"{address}:{match[2]}" for address in found)
 
     return re.sub(r"dns:///([a-z]+):(\d+)", all_of, text)
 
