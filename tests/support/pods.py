@@ -44,6 +44,7 @@ class Pod:
     grace_seconds: float
     log: Path
     process: subprocess.Popen[bytes] | None = field(default=None, repr=False)
+    _ending: bool = False
 
     @property
     def name(self) -> str:
@@ -63,6 +64,7 @@ class Pod:
         """Starts the service out of a checkout, as the image's entrypoint does."""
         command = [sys.executable, "-m", f"services.{SERVICES[self.workload]}"]
         environment = {**self.environment, "PYTHONPATH": str(repository), "PATH": os.environ["PATH"]}
+        self._ending = False
         with self.log.open("ab") as output:
             self.process = subprocess.Popen(
                 command, env=environment, cwd=self.log.parent, stdout=output, stderr=subprocess.STDOUT
@@ -84,11 +86,17 @@ class Pod:
         """What the liveness probe finds."""
         return self.health(LIVE)
 
+    def tell_to_end(self) -> None:
+        """SIGTERM, once."""
+        if self.process is not None and not self._ending:
+            self._ending = True
+            self.process.send_signal(signal.SIGTERM)
+
     def stop(self) -> int:
         """SIGTERM, and as long as Kubernetes waits; gives the exit code, which SIGKILL makes -9."""
         if self.process is None:
             return 0
-        self.process.send_signal(signal.SIGTERM)
+        self.tell_to_end()
         try:
             code = self.process.wait(self.grace_seconds)
         except subprocess.TimeoutExpired:
@@ -180,8 +188,7 @@ def running(
                 yield mesh
             finally:
                 for pod in pods:
-                    if pod.process is not None:
-                        pod.process.terminate()
+                    pod.tell_to_end()
                 codes = {pod.name: pod.stop() for pod in pods if pod.process is not None}
         assert set(codes.values()) <= {0}, f"not every service ended cleanly: {codes}"
 
