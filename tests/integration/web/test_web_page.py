@@ -24,6 +24,17 @@ def test_marks_are_counted_in_code_points_and_text_stays_text(page: Page, gatewa
     page.wait_for_function("() => document.querySelector('.hit .picture img').naturalWidth > 0")
 
 
+def test_a_long_moment_is_shown_from_the_sentence_it_is_played_at(page: Page, gateway: PageGateway) -> None:
+    sentences = [f"This is sentence number {number}, and water is in it." for number in range(20)]
+    text = " ".join(sentences)
+    at = text.index("This is sentence number 10")
+    time = 60 + 100 * at / len(text) + 1.5  # speech is not quite even
+    hit = moment(text, time, start_time=60.0, end_time=160.0, highlights=[{"start": 34, "end": 39}])
+    gateway.search = lambda _query, _route: answer(hit)
+    page.goto(f"{ORIGIN}/?q=water")
+    expect(page.locator(".said")).to_have_text(re.compile(r"^… This is sentence number 10, "))
+
+
 def test_an_answer_that_comes_too_late_is_dropped(page: Page, gateway: PageGateway) -> None:
     held: list[Route] = []
 
@@ -186,6 +197,8 @@ def test_what_a_browser_does_not_play_plays_as_soon_as_it_is_made_playable(page:
     gateway.media_status = 206
     gateway.videos[0]["playable"] = "rendition"
     expect(page.locator("#player .notice")).to_have_count(0)
+    # Chromium would not ask for the address again that gave it what it could not play.
+    expect(page.locator("video")).to_have_attribute("src", f"/v1/videos/{VIDEO}/media?original=false")
     page.wait_for_function("() => document.querySelector('video').currentTime >= 59.9")
     plays(page, from_second=60, line=60)
     gateway.media_status = 404

@@ -106,6 +106,8 @@ export const operations = (signal) => call("/operations", { signal });
 export const transcriptUrl = (id, form) => withParameters(linkOf(id, "transcript"), { format: form });
 export const captionsUrl = (id) => transcriptUrl(id, "vtt");
 export const mediaUrl = (id) => linkOf(id, "media");
+/** The same media by another address: browsers keep what they could not play by its address, whatever is there later. */
+export const renditionUrl = (id) => withParameters(mediaUrl(id), { original: "false" });
 export const originalUrl = (id) => withParameters(mediaUrl(id), { original: "true", download: "true" });
 export const eventsUrl = (id) => linkOf(id, "events");
 

@@ -48,7 +48,7 @@ export function createPlayer({ onClose, onJump, onSearchIn }) {
     ),
   );
 
-  let open = null; // {id, media, loading: AbortController, done: slices in the transcript shown, strip}
+  let open = null; // {id, media, loading: AbortController, done: slices in the transcript shown, strip, rendered: whether it was tried}
 
   menu.addEventListener("keydown", (event) => {
     if (event.key !== "Escape" || !menu.open) return;
@@ -122,7 +122,7 @@ export function createPlayer({ onClose, onJump, onSearchIn }) {
 
   function tellBroken() {
     // Before anything is known of the video it may be the link that does not hold: a signed one comes with the video.
-    if (!api.knows(open.id)) return;
+    if (!api.knows(open.id) || takeRendition()) return;
     const { playable } = store.get(open.id) ?? {};
     const coming = playable === "preparing" || playable === null; // null: nobody has looked yet
     const save = el("a", { class: "button plain", href: api.originalUrl(open.id), download: "" }, icon("down"), "Download");
@@ -131,7 +131,18 @@ export function createPlayer({ onClose, onJump, onSearchIn }) {
     awaitRendition();
   }
 
-  /** Looks now and then whether what browsers can play is there: no event tells of it. */
+  /** Plays the rendition where the original was tried in vain and there is one now; gives whether it did. */
+  function takeRendition() {
+    if (open.rendered || store.get(open.id)?.playable !== "rendition" || !stuck(open)) return false;
+    const { currentTime: at, paused } = open.media;
+    open.rendered = true;
+    open.media.src = api.renditionUrl(open.id);
+    problem.replaceChildren();
+    seek(at || open.t || 0, !paused || open.t !== null);
+    return true;
+  }
+
+  /** Looks now and then whether what browsers can play is there: of a video that is ready no event tells. */
   function awaitRendition() {
     const { playable } = store.get(open.id) ?? {};
     if (open.mute || open.waiting) return;
@@ -142,21 +153,15 @@ export function createPlayer({ onClose, onJump, onSearchIn }) {
     const video = await api.getVideo(mine.id).catch(() => null);
     if (open !== mine) return;
     mine.waiting = 0;
-    if (video?.playable === "rendition" && stuck(mine)) {
-      const { currentTime: at, paused } = mine.media;
-      mine.media.src = api.mediaUrl(mine.id);
-      problem.replaceChildren();
-      seek(at || mine.t || 0, !paused || mine.t !== null);
-    }
     if (video) store.put(video);
     else awaitRendition();
   }
 
   /** Gives the media its link, where it has had none that holds. */
   function connect() {
-    if (open.mute) return;
+    if (open.mute || takeRendition()) return;
     const { media } = open;
-    const link = api.mediaUrl(open.id);
+    const link = open.rendered ? api.renditionUrl(open.id) : api.mediaUrl(open.id);
     if ((!media.hasAttribute("src") || media.error) && media.getAttribute("src") !== link) media.src = link;
     else if (media.error) tellBroken();
   }
@@ -290,7 +295,7 @@ export function createPlayer({ onClose, onJump, onSearchIn }) {
       if (fresh) {
         this.hide();
         root.hidden = false;
-        open = { id, t, media: createMedia(id), loading: new AbortController(), done: 0, ranges: [], moments: [], shown: null, mute: false, waiting: 0 };
+        open = { id, t, media: createMedia(id), loading: new AbortController(), done: 0, ranges: [], moments: [], shown: null, mute: false, waiting: 0, rendered: false };
         problem.replaceChildren();
         root.removeAttribute("data-broken");
         setText(title, "…");

@@ -3,12 +3,33 @@
 import { el } from "./dom.js";
 import { excerpt, runs } from "./format.js";
 
-/** Where in a moment's text, as a code point, the sentence begins that matches best; from its time where no word tells. */
-function focusOf(moment) {
-  if (moment.highlights.length) return moment.highlights[0].start;
-  const span = moment.end_time - moment.start_time;
-  const into = span > 0 ? (moment.match_time - moment.start_time) / span : 0;
-  return Math.floor(into * Array.from(moment.text).length);
+const SENTENCE = /[.!?…。！？]["'”’)\]]*\s+|[。！？]/gu;
+/** How much nearer, as a share of the text, a marked word makes a sentence. */
+const MARK_WEIGHT = 0.03;
+
+/** Where sentences begin in a text, as code points. */
+function sentenceStarts(text) {
+  const starts = [0];
+  for (const { index, 0: end } of text.matchAll(SENTENCE)) starts.push(Array.from(text.slice(0, index + end.length)).length);
+  return starts;
+}
+
+/**
+ * Where in a moment's text, as a code point, that begins at which it is to be played.
+ *
+ * A moment has the time of its best sentence and no place for it: speech is even enough that the sentence nearest to the
+ * time's share of the text is the one, and words that match speak for a sentence.
+ */
+function focusOf({ text, highlights, start_time: start, end_time: end, match_time: at }) {
+  const length = Array.from(text).length;
+  const share = end > start ? Math.min(1, Math.max(0, (at - start) / (end - start))) : 0;
+  const starts = sentenceStarts(text);
+  const costs = starts.map((from, index) => {
+    const to = starts[index + 1] ?? length;
+    const marks = highlights.filter((mark) => mark.start >= from && mark.start < to).length;
+    return Math.abs(from / length - share) - MARK_WEIGHT * Math.min(3, marks);
+  });
+  return starts[costs.indexOf(Math.min(...costs))];
 }
 
 /**
