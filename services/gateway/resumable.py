@@ -101,11 +101,6 @@ class _Lease:
     until: float
     """On the clock of `time.monotonic`."""
 
-    def check(self) -> None:
-        """Refuses to write when somebody else may. Raises Aborted."""
-        if time.monotonic() >= self.until:
-            raise Aborted("the upload took too long to be written down; go on with it", reason="LEASE_LOST")
-
 
 class Resumable:
     """Uploads in several requests.
@@ -335,7 +330,7 @@ class Resumable:
                     )
                     came -= len(block)
                     break
-                lease.check()
+                await self._hold(upload.upload_id, lease)
                 await self._put(writer, block, whole, part)
                 late = time.monotonic() - marked_at >= CHECKPOINT_SECONDS
                 if checksum is None and (late or unmarked >= CHECKPOINT_BYTES):
@@ -346,7 +341,7 @@ class Resumable:
                 if problem is not None:
                     raise problem
                 checksum.check(part.digest(), "this part", "PART_CHECKSUM_MISMATCH")
-            lease.check()
+            await self._hold(upload.upload_id, lease)
             end = start + came
             stored = await writer.checkpoint(last=True, whole=end == upload.length)
             upload = await self._commit(upload, lease, stored)
@@ -415,6 +410,18 @@ class Resumable:
             await asyncio.gather(renewing, return_exceptions=True)
             with tidying(f"lease of {upload_id}"):
                 await asyncio.shield(self._pending.release(upload_id, writer, _now()))
+
+    async def _hold(self, upload_id: str, lease: _Lease) -> None:
+        """Refuses to write when somebody else may. Raises Aborted.
+
+        A lease that ran out on a machine too busy to renew it is taken up again where nobody else has taken it: what
+        came would be lost otherwise.
+        """
+        if (now := time.monotonic()) < lease.until:
+            return
+        if not await self._pending.renew(upload_id, lease.writer, until=self._until()):
+            raise Aborted("another request goes on with this upload", reason="LEASE_LOST")
+        lease.until = now + self._lease_seconds
 
     async def _renew(self, upload_id: str, lease: _Lease) -> None:
         while True:
