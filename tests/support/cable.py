@@ -20,7 +20,6 @@ class Cable:
     Attributes:
         url: This end.
         bytes_per_second: How fast bytes go to the server; 0 for as fast as they can.
-        carried: Bytes that went to the server. A browser that counts what it has sent is far ahead of it.
     """
 
     def __init__(self, url: str) -> None:
@@ -29,7 +28,6 @@ class Cable:
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
         self.bytes_per_second = 0.0
-        self.carried = 0
         self._open: set[socket.socket] = set()
         self._pulled = threading.Event()
         threading.Thread(target=self._accept, daemon=True).start()
@@ -67,7 +65,6 @@ class Cable:
                 if thin and self.bytes_per_second:
                     self._pulled.wait(len(block) / self.bytes_per_second)
                 target.sendall(block)
-                self.carried += len(block) if thin else 0
         for one in (source, target):
             self._open.discard(one)
             _end(one)
