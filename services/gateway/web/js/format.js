@@ -125,7 +125,7 @@ export function runs(text, ranges) {
 export function excerpt(text, ranges, focus, length = 320) {
   const points = Array.from(text);
   if (points.length <= length * 1.25) return { text, ranges };
-  let start = Math.min(Math.max(0, focus), Math.max(0, points.length - length));
+  let start = Math.min(Math.max(0, focus), Math.max(0, points.length - Math.floor(length / 2)));
   while (start > 0 && !(/\s/.test(points[start - 1]) && /[.!?…。！？]/.test(points[start - 2] ?? "."))) start -= 1;
   if (focus - start > length * 0.6) {
     start = Math.max(0, focus - Math.floor(length * 0.3));
