@@ -58,8 +58,16 @@ def browser(chromium: str) -> Iterator[Browser]:
     ("name", "given"),
     [
         ("old.avi", {"video_codec": "mpeg4", "audio_codec": "libmp3lame"}),
-        ("recording.mkv", {"video_codec": "libx264", "audio_codec": "aac", "key_every": 2}),
-        ("broadcast.ts", {"video_codec": "mpeg2video", "audio_codec": "mp2", "container": "mpegts", "begins": 40}),
+        pytest.param(
+            "recording.mkv",
+            {"video_codec": "libx264", "audio_codec": "aac", "key_every": 2},
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(
+            "broadcast.ts",
+            {"video_codec": "mpeg2video", "audio_codec": "mp2", "container": "mpegts", "begins": 40},
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_what_a_browser_does_not_play_is_played_and_seen(

@@ -205,6 +205,7 @@ async def test_a_cache_that_cannot_be_written_is_told(make_model: Callable[..., 
         await exported(str(make_model("small-unwritable")), tmp_path / "file" / "cache")
 
 
+@pytest.mark.slow
 async def test_instances_in_several_threads_do_not_disturb_each_other(model_paths: Any, embedding_cache: Path) -> None:
     loader = ModelLoader(model_paths.embedding, embedding_cache)
     await loader.prepare()

@@ -73,7 +73,7 @@ def videos_of(answer: SearchAnswer) -> set[str]:
     return {hit.video_id for hit in answer.hits}
 
 
-@pytest.mark.parametrize("kind", ["each its own", "redis"])
+@pytest.mark.parametrize("kind", [pytest.param("each its own", marks=pytest.mark.slow), "redis"])
 async def test_after_ready_and_after_a_token_every_gateway_finds_it(
     backbone: Backbone, tmp_path: Path, kind: str
 ) -> None:

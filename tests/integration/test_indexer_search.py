@@ -227,7 +227,11 @@ def _message(chosen: Filter) -> pb.ChunkFilter:
     )
 
 
-@pytest.mark.parametrize("kind", list(DenseKind))
+# The others conform in tests/unit/indexer; what is between them and the network is the same for all.
+_OVER_THE_NETWORK = [pytest.param(kind, marks=() if kind is DenseKind.HNSW else pytest.mark.slow) for kind in DenseKind]
+
+
+@pytest.mark.parametrize("kind", _OVER_THE_NETWORK)
 async def test_every_kind_conforms(backbone: Backbone, tmp_path: Path, kind: DenseKind) -> None:
     settings = indexer_settings(backbone.settings, tmp_path, index_kind=kind, index_flat_rows=0, merge_factor=2)
     async with indexer(settings) as one:

@@ -369,7 +369,9 @@ async def test_what_is_damaged_in_the_store_is_filled_in_from_the_documents(back
         assert await again.describe(range(SLOTS)) == before
 
 
-@pytest.mark.parametrize("damage", ["state", "json", "segments", "none"])
+@pytest.mark.parametrize(
+    "damage", ["state", *(pytest.param(name, marks=pytest.mark.slow) for name in ("json", "segments")), "none"]
+)
 async def test_without_a_sound_snapshot_in_the_store_the_documents_do(
     backbone: Backbone, tmp_path: Path, damage: str
 ) -> None:
@@ -400,6 +402,7 @@ async def test_without_a_sound_snapshot_in_the_store_the_documents_do(
         assert await texts(third) == [*APPLES, "apple new"]
 
 
+@pytest.mark.slow
 async def test_the_store_keeps_no_more_than_is_needed(backbone: Backbone, tmp_path: Path) -> None:
     async with in_the_store(backbone, tmp_path / "0"):
         for number in range(4):

@@ -138,6 +138,7 @@ def test_two_languages_in_one_file_are_both_heard(base: WhisperRecognizer, share
     assert "substantial" not in by_language["de"]
 
 
+@pytest.mark.slow
 def test_a_language_every_few_seconds_loses_no_speech(base: WhisperRecognizer, shared_media: Path) -> None:
     """Whisper writes the first language of a window and leaves the others out."""
     pause = np.zeros(SAMPLE_RATE, np.float32)

@@ -63,6 +63,7 @@ def test_no_video_comes_twice_and_none_that_was_there_all_the_time_is_passed_ove
     assert throughout <= set(shown)
 
 
+@pytest.mark.slow
 @settings(max_examples=30, deadline=None)
 @given(st.integers(0, 10**6), st.integers(20, 60))
 def test_beyond_what_is_remembered_the_same_holds_for_what_moves_little(seed: int, limit: int) -> None:
