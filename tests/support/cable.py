@@ -64,6 +64,8 @@ class Cable:
             while block := source.recv(_BLOCK):
                 if thin and self.bytes_per_second:
                     self._pulled.wait(len(block) / self.bytes_per_second)
+                if self._pulled.is_set():
+                    break  # what lies in the cable is lost with it, and does not rush through before its end is closed
                 target.sendall(block)
         for one in (source, target):
             self._open.discard(one)
