@@ -16,11 +16,6 @@ EARLIEST = 0.6
 LATEST = 1.2
 """A slice is at most this share of its target length."""
 
-_LEFT_SHARE = 1 / 3
-"""A slice is at most this share of what is left of the media, so that all workers end at about the same time."""
-_LEAST_SHARED = 1.5
-"""Towards the end slices are not cut shorter than this many times the first one's length."""
-
 _MIN_SILENCE_FRAMES = 6
 """A pause shorter than this (0.19 s) may be inside a word (a stop consonant), so it is not trusted as a silence."""
 _MIN_SPEECH_FRAMES = 4
@@ -50,9 +45,8 @@ class Cut:
 class Cutter:
     """Cuts a stream as it comes, holding at most one slice of it.
 
-    The cuts depend on the audio, on the lengths (also the one the media promises) and on where the slice begins, and on
-    nothing else: doing it again gives the same slices. Together the slices and the stretches without speech between
-    them cover all of the stream.
+    The cuts depend on the audio, on the lengths and on where the slice begins, and on nothing else: doing it again
+    gives the same slices. Together the slices and the stretches without speech between them cover all of the stream.
 
     Args:
         slice_seconds: Length aimed at.
@@ -60,9 +54,6 @@ class Cutter:
             before, up to `slice_seconds`, so that the beginning is searchable soon.
         first_index: Index of the first slice to give; those before it are there already.
         start: Sample at which that slice begins (the end of the one before it); what comes earlier is passed over.
-
-    Attributes:
-        media_seconds: How long the media says that it is, if it does; to be set before the first samples are fed.
     """
 
     def __init__(
@@ -70,7 +61,6 @@ class Cutter:
     ) -> None:
         self._slice_seconds = slice_seconds
         self._first_slice_seconds = min(first_slice_seconds, slice_seconds)
-        self.media_seconds: float | None = None
         self._index = first_index
         self._start = start
         self._position = 0
@@ -109,11 +99,7 @@ class Cutter:
     @property
     def _target_seconds(self) -> float:
         # Beyond 2^16 times the first length nothing changes; the bound keeps the power a small number.
-        target = min(self._slice_seconds, self._first_slice_seconds * 2.0 ** min(self._index, 16))
-        left = (self.media_seconds or 0.0) - self._start / SAMPLE_RATE
-        if left > 0:  # otherwise it is not known, or what the media says is wrong
-            target = min(target, max(left * _LEFT_SHARE, self._first_slice_seconds * _LEAST_SHARED))
-        return target
+        return min(self._slice_seconds, self._first_slice_seconds * 2.0 ** min(self._index, 16))
 
     @property
     def _latest_frames(self) -> int:

@@ -85,7 +85,6 @@ def decode(job: Job, telling: Telling) -> None:
     position = 0
     slices = job.first_index
     for block in reader.blocks():
-        cutter.media_seconds = reader.promised_seconds
         held = np.concatenate([held, block])
         while len(held) >= batch:
             now, held = held[:batch], held[batch:]

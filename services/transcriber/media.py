@@ -43,7 +43,6 @@ class MediaReader:
 
     Attributes:
         duration: Seconds of the media as far as it could be read; complete after `blocks`.
-        promised_seconds: Seconds it says that it has, if it does; known with the first block.
         warnings: What a person should know; complete after `blocks`.
     """
 
@@ -51,7 +50,6 @@ class MediaReader:
         self._path = path
         self._max_seconds = max_seconds
         self.duration = 0.0
-        self.promised_seconds: float | None = None
         self.warnings: list[MediaWarning] = []
 
     def blocks(self) -> Iterator[Samples]:
@@ -117,7 +115,6 @@ class _Decoding:
         if "ogg" in self._formats and self._origin > _RESET_SECONDS:
             # A recording of a stream that was on the air before. FFmpeg counts what went before as length, or not.
             self._header_seconds = None
-        reader.promised_seconds = None if self._formats & _ESTIMATED_DURATION else self._header_seconds
         self._track_seconds = (
             float(track.duration * track.time_base) if track.duration and track.time_base is not None else None
         )
