@@ -41,7 +41,7 @@ from services.embedder.model import EmbeddingModel, TextKind
 from services.gateway.search import SearchMode
 
 PIECE = 2**20
-VIDEOS, SENTENCES = 200, 60
+VIDEOS, SENTENCES = 40, 60
 SHARDS = 2
 IN_FLIGHT = (1, 8, 32)
 WARM_UP = 20
