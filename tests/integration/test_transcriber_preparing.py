@@ -15,6 +15,7 @@ from typing import Any
 import av
 import pytest
 
+from services.common.errors import FailedPrecondition
 from services.common.events import topology
 from services.common.events.consumer import Consumer
 from services.common.ids import new_video_id
@@ -193,6 +194,14 @@ async def test_what_works_too_long_is_given_up_and_says_why(backbone: Backbone, 
         found = await until(backbone, await upload(backbone, media), settled)
     assert found.playback is not None
     assert (found.playback.state, found.playback.reason) == (Playable.FAILED, "DECODING_TOO_COSTLY")
+    # With more allowed it can be tried again.
+    assert (await backbone.videos.retry(found.video_id)).playback is None
+    async with preparing(backbone):
+        found = await until(backbone, found.video_id, settled)
+    assert found.playback is not None
+    assert found.playback.state is Playable.RENDITION
+    with pytest.raises(FailedPrecondition):
+        await backbone.videos.retry(found.video_id)
 
 
 async def test_two_renditions_take_turns(backbone: Backbone, tmp_path: Path) -> None:

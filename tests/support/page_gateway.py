@@ -236,6 +236,9 @@ class PageGateway:
             self.json(route, {**one, "status": "deleting", "restorable_until": "2099-01-01T00:00:00Z"}, 202)
         elif rest == "":
             self.json(route, one)
+        elif rest == "/retry" and one.get("playable") == "failed":
+            one.update(playable=None, revision=one["revision"] + 1)
+            self.json(route, one, 202)
         elif rest == "/media" and self.media_status == 206:
             self._media(route)
         elif rest == "/thumbnail":

@@ -640,13 +640,23 @@ class VideoStore:
         )
 
     async def retry(self, video_id: str) -> Video:
-        """Does again what failed, and only that. Raises VideoNotFound; FailedPrecondition when nothing failed."""
+        """Does again what failed, and only that, a rendition too.
+
+        Raises:
+            VideoNotFound: There is no such video.
+            FailedPrecondition: Nothing of it failed.
+        """
+        unplayed = {"status": {"$ne": VideoStatus.DELETING}, "playback.state": Playable.FAILED}
+        unplayable = await self._change(video_id, unplayed, {"$set": {"playback": None}}, [_stored(video_id)])
         doc = await self._videos.find_one({"_id": video_id}, _WITHOUT_CHUNKS)
         if doc is None:
             raise VideoNotFound(video_id)
         if doc["status"] != VideoStatus.FAILED:
+            if unplayable:
+                return Video.from_document(doc)
             raise FailedPrecondition(
-                f"only a failed video can be tried again; {video_id} is {doc['status']}", reason="NOT_FAILED"
+                f"nothing of {video_id}, which is {doc['status']}, has failed: there is nothing to try again",
+                reason="NOT_FAILED",
             )
         again: list[tuple[str, SliceState]] = []
         slices = doc["slices"]

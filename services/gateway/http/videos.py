@@ -109,7 +109,7 @@ def router(*, library: Library, watcher: Watcher, time_left: TimeLeft) -> APIRou
         "/videos/{video_id}/retry", status_code=202, responses={202: {"model": models.Video}}, summary="Retry a video"
     )
     async def retry(video_id: str) -> Response:
-        """Does again what failed of a failed video, and only that."""
+        """Does again what failed of a video, and only that: slices, or the version that browsers can play."""
         return json(await shown(await library.retry(video_id)), 202)
 
     return routes

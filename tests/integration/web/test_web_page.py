@@ -207,6 +207,11 @@ def test_what_a_browser_does_not_play_plays_as_soon_as_it_is_made_playable(page:
     expect(page.locator("#player .notice")).to_contain_text("making a version that they can did not work")
     save = page.locator("#player .notice").get_by_role("link", name="Download")
     expect(save).to_have_attribute("href", f"/v1/videos/{VIDEO}/media?original=true&download=true")
+    page.locator("#player .notice").get_by_role("button", name="Try again").click()
+    expect(page.locator("#player .notice")).to_contain_text("A version that they can is being made")
+    gateway.media_status = 206
+    gateway.videos[0]["playable"] = "rendition"
+    expect(page.locator("#player .notice")).to_have_count(0)
 
 
 def test_a_partial_answer_says_so(page: Page, gateway: PageGateway) -> None:

@@ -127,8 +127,16 @@ export function createPlayer({ onClose, onJump, onSearchIn }) {
     const coming = playable === "preparing" || playable === null; // null: nobody has looked yet
     const save = el("a", { class: "button plain", href: api.originalUrl(open.id), download: "" }, icon("down"), "Download");
     if (coming) problem.replaceChildren(notice({ text: PREPARING }));
-    else problem.replaceChildren(notice({ text: playable === "failed" ? NO_RENDITION : UNPLAYABLE, kind: "warn", link: save }));
+    else if (playable === "failed") problem.replaceChildren(notice({ text: NO_RENDITION, kind: "warn", action: { label: "Try again", run: () => makeAgain(open) }, link: save }));
+    else problem.replaceChildren(notice({ text: UNPLAYABLE, kind: "warn", link: save }));
     awaitRendition();
+  }
+
+  async function makeAgain(mine) {
+    problem.replaceChildren(notice({ text: PREPARING }));
+    const video = await api.retryVideo(mine.id).catch((error) => announce(error.message));
+    if (video) store.put(video);
+    if (open === mine) tellBroken();
   }
 
   /** Plays the rendition where the original was tried in vain and there is one now; gives whether it did. */
