@@ -70,19 +70,19 @@ def write(folder: Path, batches: Iterable[Batch], infos: dict[str, VideoInfo], p
 
 
 def multiplied(source: Path, target: Path, copies: int) -> None:
-    """Makes a shard of several segments that are one and the same, by links: as much to check and open as others.
+    """Makes a shard that has each segment of another several times, by links: as much to check and open as others.
 
     Args:
-        source: Folder of an indexer whose shard is one segment.
+        source: Folder of an indexer.
         target: The new folder.
-        copies: How many segments.
+        copies: How many times.
     """
     snapshots, shard = SnapshotFolder(target, ORIGIN), Shard()
     loaded = SnapshotFolder(source, ORIGIN).load()
     assert loaded is not None, f"there is no snapshot in {source}"
     infos = {name: loaded.shard.videos.info(name) for name in loaded.shard.videos}
-    (segment,) = (source / "segments").iterdir()
-    for _ in range(copies):
+    segments = list((source / "segments").iterdir())
+    for segment in segments * copies:
         copy = snapshots.segments / str(ULID()).lower()
         shutil.copytree(segment, copy, copy_function=os.link)
         shard.attach(copy, infos)
