@@ -249,7 +249,7 @@ class Resumable:
             limited = bounded(
                 blocks,
                 idle_seconds=self._idle_seconds,
-                max_bytes=self.max_bytes,
+                max_bytes=max(0, self.max_bytes - offset),  # of the whole, also where its length is not said yet
                 too_large=self._uploads.too_large,
             )
             await self._interrupt(upload_id)

@@ -30,6 +30,31 @@ async def test_pages_of_other_sites_change_nothing_without_a_key(common_settings
         assert taken.headers["access-control-allow-origin"] == "https://ours.example"
         same = await mesh.http.post("/videos/upload", files=files, headers={"Sec-Fetch-Site": "same-origin"})
         assert same.status_code == 200  # the same bytes
+        # Without that header, as of old browsers and at addresses that none trusts, by where the page is.
+        host = f"0.0.0.0:{mesh.http.base_url.port}"
+        for origin, code in (("https://evil.example", 403), ("null", 403), (f"http://{host}", 200)):
+            answer = await mesh.http.post("/videos/upload", files=files, headers={"Host": host, "Origin": origin})
+            assert answer.status_code == code, (origin, answer.text)
+
+
+async def test_a_query_of_very_many_fields_is_no_signature(common_settings: CommonSettings) -> None:
+    async with gateway(common_settings, **KEYS) as mesh:
+        assert (await mesh.http.get(f"/videos?{'a=1&' * 120}signature=1")).status_code == 401
+
+
+async def test_an_upload_whose_length_is_not_said_is_held_to_the_limit(common_settings: CommonSettings) -> None:
+    async with gateway(common_settings, max_upload_bytes=400_000) as mesh:
+        tus = {"Tus-Resumable": "1.0.0"}
+        begun = await mesh.http.post("/v1/files", headers={**tus, "Upload-Defer-Length": "1"})
+        body = {**tus, "Content-Type": "application/offset+octet-stream"}
+        for _ in range(3):
+            offset = (await mesh.http.head(begun.headers["location"], headers=tus)).headers["upload-offset"]
+            answer = await mesh.http.patch(
+                begun.headers["location"], content=b"x" * 390_000, headers={**body, "Upload-Offset": offset}
+            )
+        assert answer.status_code == 413
+        held = (await mesh.http.head(begun.headers["location"], headers=tus)).headers["upload-offset"]
+        assert int(held) <= 400_000
 
 
 async def test_a_name_of_others_that_leads_here_is_not_answered(common_settings: CommonSettings) -> None:

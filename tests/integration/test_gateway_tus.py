@@ -133,7 +133,7 @@ async def test_a_connection_that_breaks_costs_nothing(mesh: Gateway) -> None:
         offsets.append(await offset_of(mesh, path))
         answer = await send(mesh, path, offsets[-1], DATA[offsets[-1] :])
     assert answer.status_code == 204, answer.text
-    assert offsets[-1] > most - 2**20
+    assert offsets[-1] > most // 2  # a request that is broken off takes with it what its connection had buffered
     assert await stored(mesh, answer.headers["earmark-video-id"]) == DATA
 
 
@@ -149,9 +149,10 @@ async def test_a_newer_request_ends_one_that_hangs(mesh: Gateway) -> None:
     first = asyncio.create_task(send(mesh, path, 0, hanging(), **{"Content-Length": "1000"}))
     await sent.wait()
     second = await send(mesh, path, 0, DATA[:1000])
-    # What the first had sent counts, so the second is told where to go on; or the first had not begun to write yet.
+    # What the first had sent counts, so the second is told where to go on; or the first had not begun to write yet, or
+    # came in, on its other connection, after the second.
     if second.status_code != 204:
-        assert reason_of(second) in {(409, "OFFSET_CONFLICT"), (423, "UPLOAD_LOCKED")}
+        assert reason_of(second) in {(409, "OFFSET_CONFLICT"), (423, "UPLOAD_LOCKED"), (409, "LEASE_LOST")}
 
         async def gone_on() -> bool:
             at = await offset_of(mesh, path)

@@ -249,6 +249,7 @@ async def test_a_whole_transcript_is_put_and_only_changed_slices_are_done_again(
     assert [word["start"] for word in after["segments"][4]["words"]] == [80.0, 80.4, 81.0, 81.5]
     assert after["segments"][3]["confidence"] == 0.7  # what did not change keeps what was known of it
     assert (await mesh.http.put(url, json=shown, headers={"If-Match": '"0"'})).status_code == 412
+    assert (await mesh.http.put(url, json=shown, headers={"If-Match": '"-1"'})).status_code == 400
 
 
 async def test_captions_are_put_and_come_back(mesh: Gateway) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Collection, Sequence
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
+from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -21,6 +22,8 @@ from services.gateway.versions import plain
 
 _READING = {"GET", "HEAD"}
 _SAFE = {"GET", "HEAD", "OPTIONS"}
+_MOST_FIELDS = 100
+"""Of a query that has a signature in it."""
 _PUBLIC = re.compile(r"/|/library|/ops|/v/[^/]+|/web/.*|/docs(/.*)?|/openapi\.json|/healthz|/readyz")
 """The page, which has nothing in it, the API's description, and whether the gateway lives."""
 
@@ -98,9 +101,7 @@ class Access:
             return
         if headers.get("origin") in self._origins:
             return
-        # Says which page sent it; only browsers do, and no page can forge it.
-        foreign = headers.get("sec-fetch-site", "none") not in {"none", "same-origin"}
-        if foreign and request.method not in _SAFE:
+        if request.method not in _SAFE and _foreign(headers, known_host=self._local):
             raise PermissionDenied(
                 "a page of another site sent this; allow its origin with EARMARK_CORS_ORIGINS", reason="ORIGIN_REFUSED"
             )
@@ -113,6 +114,20 @@ class Access:
             )
 
 
+def _foreign(headers: Headers, *, known_host: bool) -> bool:
+    """Whether a page of another site sent this. Only browsers say so, and no page can forge it.
+
+    Args:
+        headers: Of the request.
+        known_host: Whether its `Host` is what the browser asked for: a proxy may have put another in.
+    """
+    if (site := headers.get("sec-fetch-site")) is not None:
+        return site not in {"none", "same-origin"}
+    # Old browsers, and all where the address is not one they trust, as http://0.0.0.0.
+    origin = headers.get("origin")
+    return known_host and origin is not None and origin.partition("://")[2].lower() != headers.get("host", "").lower()
+
+
 def _bearer(request: Request) -> str:
     kind, _, key = request.headers.get("authorization", "").partition(" ")
     return key.strip() if kind.lower() == "bearer" else ""
@@ -122,7 +137,10 @@ def _signature(request: Request) -> Signature | None:
     query = request.scope.get("query_string", b"")
     if request.method not in _READING or b"signature=" not in query:
         return None
-    given: dict[str, Any] = dict(parse_qsl(query.decode("latin-1"), max_num_fields=100))
+    try:
+        given: dict[str, Any] = dict(parse_qsl(query.decode("latin-1"), max_num_fields=_MOST_FIELDS))
+    except ValueError:  # so many: none of ours
+        return None
     if not all(name in given for name in PARAMETERS):
         return None
     return Signature(given["key"], given["expires"], given["signature"])

@@ -142,9 +142,9 @@ def router(*, library: Library, edits: Edits) -> APIRouter:
 
 def _revision(if_match: str) -> int | None:
     """Reads If-Match: the ETag of a transcript; None for any."""
-    text = if_match.strip().removeprefix("W/").strip('"').partition("-")[0]
-    if text in {"", "*"}:
+    if if_match.strip() in {"", "*"}:
         return None
+    text = if_match.strip().removeprefix("W/").strip('"').partition("-")[0]
     if not (text.isascii() and text.isdigit() and len(text) < 10):
         raise InvalidArgument('If-Match must be the ETag of a transcript, such as "3"', field="If-Match")
     return int(text)
