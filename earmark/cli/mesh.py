@@ -127,7 +127,9 @@ def say_where(mesh: MeshState, data: DataDir, *, after: float | None = None) -> 
         return
     how = f"serves after {seconds(after)}" if after is not None else f"runs already (process {mesh.pid})"
     common.out.print(f"The mesh {how}: [bold link={mesh.http_url}]{mesh.http_url}[/]")
-    common.out.print(f"[dim]Data and logs: {escape(str(data.root))}   End it: earmark down[/]", soft_wrap=True)
+    root = escape(str(data.root))
+    chosen = "" if data.root == DataDir.resolve(None).root else f" --data-dir {root}"
+    common.out.print(f"[dim]Data and logs: {root}   End it: earmark down{chosen}[/]", soft_wrap=True)
 
 
 def _serve_here(data: DataDir, options: MeshOptions) -> None:

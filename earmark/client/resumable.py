@@ -71,6 +71,7 @@ class Transfer:
         self.video_id: str | None = None
         self.existing = False
         kind = mimetypes.guess_type(filename)[0] or ""
+        self._filename = base64.b64encode(filename.encode()).decode()
         texts: dict[str, list[str]] = {"filename": [filename], "filetype": [kind]}
         for name, text in said:
             texts.setdefault("tags" if name == "tag" else name, []).append(text)
@@ -131,7 +132,23 @@ class Transfer:
         if response.status_code in {404, 410} and self.offset == 0:
             self.location = None
             return
+        _check(response)
+        self._compare(response.headers)
         self.took(response)
+
+    def _compare(self, headers: httpx.Headers) -> None:
+        """Refuses to go on with an upload of another file, as far as its name and size tell. Raises."""
+        told = dict(pair.split(" ", 1) for pair in headers.get("upload-metadata", "").split(",") if " " in pair)
+        named = told.get("filename", self._filename) == self._filename
+        if named and headers.get("upload-length", str(self.size)) == str(self.size):
+            return
+        name = base64.b64decode(told.get("filename", "")).decode(errors="replace")
+        size = headers.get("upload-length", "unknown")
+        raise EarmarkClientError(
+            f"{self.location} is an upload of another file: {name or 'without a name'}, {size} bytes. Begin anew.",
+            reason="OTHER_FILE",
+            status="FAILED_PRECONDITION",
+        )
 
     def took(self, response: httpx.Response) -> None:
         """Takes an answer that says how far it is."""

@@ -92,7 +92,8 @@ class Client:
             progress: called with (bytes sent, bytes in all).
             patience: seconds without any byte getting further after which a broken upload is given up. One of at least
                 8 MiB goes on where it broke off, unless it has captions.
-            resume: what `on_begun` said of this upload before, perhaps in another process: it goes on.
+            resume: what `on_begun` said of this upload before, perhaps in another process: it goes on. A file of
+                another name or size is refused.
             on_begun: told by what an upload can be resumed, once the gateway knows of it.
             **speech: what is known of the speech in it; see `SpeechOptions`.
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from earmark.client import AsyncClient, Client, Conflict, ConnectionFailed, NotFound
+from earmark.client import AsyncClient, Client, Conflict, ConnectionFailed, EarmarkClientError, NotFound
 from earmark.client.resumable import LEAST_BYTES
 from services.common.objects import media_key
 from services.common.settings import CommonSettings
@@ -105,6 +105,12 @@ async def test_another_process_goes_on_with_what_one_began(mesh: Gateway, tmp_pa
         video = await client.upload(path, resume=begun[0], on_begun=begun.append)
         assert (len(begun), network.seen[0]) == (1, "HEAD")
         assert await mesh.backbone.objects.get(media_key(video.video_id)) == DATA
+        # Another file does not go on with it, nor is taken for it.
+        for name, data in (("other.mp4", DATA), (path.name, DATA + b"more")):
+            (tmp_path / "else").mkdir(exist_ok=True)
+            (tmp_path / "else" / name).write_bytes(data)
+            with pytest.raises(EarmarkClientError, match="of another file"):
+                await client.upload(tmp_path / "else" / name, resume=begun[0])
         # One that the gateway has forgotten is begun anew.
         other = await client.upload(path, resume="/v1/files/upl_gone", on_begun=begun.append, duplicate=True)
         assert other.video_id != video.video_id
