@@ -192,9 +192,10 @@ class PendingUploads:
         doc = await self._uploads.find_one({"_id": upload_id})
         return PendingUpload.from_document(doc) if doc else None
 
-    async def count_open(self, owner: str) -> int:
-        """Says how many of a key's uploads are under way."""
-        return await self._uploads.count_documents({"owner": owner, "state": UploadState.OPEN.value})
+    async def open_sizes(self, owner: str) -> list[int]:
+        """Gives the bytes of each of a key's uploads under way: of the whole, or those that are there."""
+        found = self._uploads.find({"owner": owner, "state": UploadState.OPEN.value}, {"length": True, "offset": True})
+        return [doc["offset"] if doc["length"] is None else doc["length"] async for doc in found]
 
     async def take(
         self, upload_id: str, writer: str, *, offset: int, now: dt.datetime, until: dt.datetime

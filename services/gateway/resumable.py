@@ -172,8 +172,9 @@ class Resumable:
             raise InvalidArgument("the file is empty; choose one with media in it", reason="MEDIA_EMPTY", field="file")
         if length is not None and length > self.max_bytes:
             raise self._uploads.too_large()
-        await self._uploads.look(length or 0)
-        if await self._pending.count_open(who.key_id) >= MOST_OPEN:
+        under_way = await self._pending.open_sizes(who.key_id)
+        await self._uploads.look((length or 0) + sum(under_way))  # none of them counts before it is a video
+        if len(under_way) >= MOST_OPEN:
             raise Overloaded(f"{MOST_OPEN} uploads are under way; end some first", retry_after_seconds=60)
         now = dt.datetime.now(dt.UTC)
         upload_id, video_id = f"upl_{secrets.token_hex(16)}", new_video_id()
@@ -246,6 +247,8 @@ class Resumable:
             there = await self._own(upload_id, UploadKind.TUS)
             if there.state is UploadState.DONE and offset == there.length:
                 return there  # the answer to the last request was lost
+            if there.length is None:
+                await self._uploads.look(sum(await self._pending.open_sizes(there.owner)))
             limited = bounded(
                 blocks,
                 idle_seconds=self._idle_seconds,

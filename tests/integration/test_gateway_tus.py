@@ -292,6 +292,15 @@ async def test_only_the_key_that_began_an_upload_sees_it(
             assert (await mesh.http.head(path, headers={**TUS, **bearer(key)})).status_code == 404
             assert (await send(mesh, path, 0, b"x", **bearer(key))).status_code == 404
             assert (await mesh.http.delete(path, headers={**TUS, **bearer(key)})).status_code == 404
+        # What is under way counts against the quota, so that it bounds what is kept.
+        second = {**TUS, **bearer(mine), "Upload-Length": "60"}
+        assert reason_of(await mesh.http.post("/v1/files", headers=second)) == (429, "QUOTA_EXCEEDED")
+        unsaid = await mesh.http.post("/v1/files", headers={**TUS, **bearer(mine), "Upload-Defer-Length": "1"})
+        assert unsaid.status_code == 201
+        assert (await send(mesh, unsaid.headers["location"], 0, DATA[:70], **bearer(mine))).status_code == 204
+        refused = await send(mesh, unsaid.headers["location"], 70, DATA[:70], **bearer(mine))
+        assert reason_of(refused) == (429, "QUOTA_EXCEEDED")
+        await mesh.http.delete(unsaid.headers["location"], headers={**TUS, **bearer(mine)})
         done = await send(mesh, path, 0, DATA[:100], **bearer(mine))
         video = await mesh.backbone.videos.get(done.headers["earmark-video-id"])
         assert video.collection == "a"
