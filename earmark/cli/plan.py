@@ -51,8 +51,7 @@ def plan(
 
 
 def _show(demand: Demand, found: Plan) -> None:
-    console = common.out
-    console.print(
+    common.out.print(
         f"{demand.hours:,.0f} hours, {found.chunks:,.0f} chunks: {found.shards} x {found.replicas} indexers, "
         f"{found.chunks_per_shard:,.0f} chunks a shard. A search takes {found.search_core_ms:,.0f} ms of processor "
         f"in all, {found.slowest_shard_ms:.1f} at each shard."
@@ -78,15 +77,15 @@ def _show(demand: Demand, found: Plan) -> None:
         style="bold",
     )
     common.print_table(table)
-    console.print(
+    common.out.print(
         f"Object store: {found.object_gib:,.0f} GiB. A replica from nothing: {found.rebuild_hours:,.1f} hours."
     )
     taken = f"{found.backfill_gpu_hours:,.0f} GPU hours and " if demand.gpu else ""
-    console.print(
+    common.out.print(
         f"To take it in: {taken}{found.backfill_core_hours:,.0f} core hours, once, about ${found.backfill_cost:,.0f}; "
         f"{found.backfill_pods:,} recognizers for {demand.backfill_days:g} days."
     )
     kinds = ", ".join(f"{name} ${value:,.0f}" for name, value in found.monthly.items() if value)
-    console.print(f"A month: about [bold]${found.monthly_total:,.0f}[/bold] ({kinds}).")
+    common.out.print(f"A month: about [bold]${found.monthly_total:,.0f}[/bold] ({kinds}).")
     for line in found.beyond_measured:
-        console.print(f"Not measured: {line}.")
+        common.out.print(f"Not measured: {line}.")

@@ -380,7 +380,7 @@ class Resumable:
             length=upload.length,
             before=upload.stored,
         ):
-            raise Aborted("another request goes on with this upload", reason="LEASE_LOST")
+            raise _lost()
         if upload.stored.tail and upload.stored.tail != stored.tail:
             with tidying(upload.stored.tail):
                 await self._objects.delete(upload.stored.tail)
@@ -423,7 +423,7 @@ class Resumable:
         if (now := time.monotonic()) < lease.until:
             return
         if not await self._pending.renew(upload_id, lease.writer, until=self._until()):
-            raise Aborted("another request goes on with this upload", reason="LEASE_LOST")
+            raise _lost()
         lease.until = now + self._lease_seconds
 
     async def _renew(self, upload_id: str, lease: _Lease) -> None:
@@ -456,7 +456,7 @@ class Resumable:
     async def _interrupt(self, upload_id: str) -> None:
         """Ends the request that writes to an upload here: a client that sends another has given it up."""
         if (other := self._writing.get(upload_id)) is not None:
-            other.ahead.interrupt(Aborted("another request goes on with this upload", reason="LEASE_LOST"))
+            other.ahead.interrupt(_lost())
             await other.done.wait()
 
     # ── checksums of the whole ───────────────────────────────────────────────────────────────────
@@ -546,6 +546,10 @@ class Resumable:
 
     def _until(self) -> dt.datetime:
         return _now() + dt.timedelta(seconds=self._lease_seconds)
+
+
+def _lost() -> Aborted:
+    return Aborted("another request goes on with this upload", reason="LEASE_LOST")
 
 
 def _now() -> dt.datetime:

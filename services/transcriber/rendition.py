@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import heapq
 import itertools
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -195,19 +196,19 @@ def _packets(
             yield packet
 
 
-class _Way:
+class _Way(ABC):
     """The way of one track into the rendition."""
 
     seconds = 0.0
     """How far it is."""
 
+    @abstractmethod
     def take(self, packet: av.Packet[Any]) -> Iterator[av.Packet[Any]]:
         """Gives what a packet of the media becomes."""
-        raise NotImplementedError
 
+    @abstractmethod
     def finish(self) -> Iterator[av.Packet[Any]]:
         """Gives what is left at the end."""
-        raise NotImplementedError
 
 
 class _Copied(_Way):
