@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import re
 import subprocess
+from collections.abc import Iterable
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -26,12 +27,9 @@ def main() -> None:
     checking = parser.parse_args().check
     texts = {path: path.read_text() for path in files()}
     if checking:
-        unpinned = sorted(
-            {match["tag"] for text in texts.values() for match in IMAGE.finditer(text) if not match["digest"]}
-        )
-        if unpinned:
+        if by_tag := unpinned(texts.values()):
             raise SystemExit(
-                f"by tag only, run `make image-digests` where their registry can be reached: {', '.join(unpinned)}"
+                f"by tag only, run `make image-digests` where their registry can be reached: {', '.join(by_tag)}"
             )
         print("every image is pinned by digest")
         return
@@ -47,6 +45,11 @@ def main() -> None:
 def files() -> list[Path]:
     """Where images that others make are named."""
     return [DEPLOY / "docker" / "Dockerfile", *sorted((DEPLOY / "k8s").rglob("*.yaml"))]
+
+
+def unpinned(texts: Iterable[str]) -> list[str]:
+    """The tags in ``texts`` that no digest stands behind."""
+    return sorted({match["tag"] for text in texts for match in IMAGE.finditer(text) if not match["digest"]})
 
 
 def pinned(text: str, digests: dict[str, str]) -> str:

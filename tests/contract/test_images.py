@@ -1,4 +1,4 @@
-"""The Dockerfile: a target for each service, nothing it should not hold, and bases that can be pinned."""
+"""The Dockerfile: a target for each service, nothing it should not hold, and what others made pinned by digest."""
 
 from __future__ import annotations
 
@@ -62,11 +62,21 @@ def test_what_runs_is_not_root_and_says_what_it_is() -> None:
         assert "USER" not in stages()[name][1]
 
 
-def test_every_base_of_others_is_an_argument_that_can_be_pinned() -> None:
+def test_every_image_of_others_is_pinned_by_digest() -> None:
     outside = {source for source, _ in stages().values()} - set(stages()) - {"runtime-${MODELS}"}
     assert outside == {"${PYTHON_IMAGE}"}
+    assert re.search(r"^ARG PYTHON_IMAGE=python:3\.11[\w.-]*@sha256:[0-9a-f]{64}$", DOCKERFILE, re.MULTILINE)
+    assert "syntax=" not in DOCKERFILE, "an image too, which runs every build"
+    assert set(re.findall(r"--from=(\S+)", DOCKERFILE)) <= set(stages())
+    assert image_digests.unpinned(path.read_text() for path in image_digests.files()) == []
     tags = {match["tag"] for path in image_digests.files() for match in image_digests.IMAGE.finditer(path.read_text())}
     assert {tag.partition(":")[0] for tag in tags} == {"python", "nats", "mongo", "redis"}
+
+
+def test_an_image_by_tag_alone_is_found() -> None:
+    by_digest = f"          image: mongo:8.0@sha256:{'a' * 64}\n"
+    by_tag = "ARG PYTHON_IMAGE=python:3.11\n          image: nats:2.12-alpine\n          image: earmark-gateway:0.1.0\n"
+    assert image_digests.unpinned([by_digest, by_tag]) == ["nats:2.12-alpine", "python:3.11"]
 
 
 def test_a_digest_goes_behind_its_tag_and_takes_the_place_of_one_before() -> None:
