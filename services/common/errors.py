@@ -26,6 +26,8 @@ HTTP_STATUS_OF_REASON: dict[str, int] = {
     "MEDIA_TOO_LARGE": 413,
     "IMPORT_TOO_LARGE": 413,
     "BODY_TOO_LARGE": 413,
+    "HEAD_TOO_LARGE": 431,
+    "RESULT_DELETED": 410,
     "MODEL_MISMATCH": 409,
     "TRANSCRIPT_CHANGED": 412,
     "TRANSCRIPT_IN_THE_MAKING": 409,
@@ -115,6 +117,13 @@ class KeyReused(InvalidArgument):
     """An Idempotency-Key came with another request than before."""
 
     reason = "KEY_REUSED"
+
+
+class ResultDeleted(EarmarkError):
+    """What an Idempotency-Key made is gone."""
+
+    reason = "RESULT_DELETED"
+    code = "FAILED_PRECONDITION"
 
 
 class UnsupportedMediaType(InvalidArgument):

@@ -3,10 +3,28 @@
 from __future__ import annotations
 
 import datetime as dt
+from dataclasses import asdict, dataclass
 
 from pymongo import ASCENDING, IndexModel
 
 from services.common.mongo import Database
+
+
+@dataclass(frozen=True, slots=True)
+class RequestKey:
+    """What was done under a key.
+
+    Attributes:
+        fingerprint: Stands for the request.
+        result: Id of what it makes.
+        expires_at: When the key is forgotten.
+        made: Whether it is known to have been made: one that is not there then was deleted, not interrupted.
+    """
+
+    fingerprint: str
+    result: str
+    expires_at: dt.datetime
+    made: bool
 
 
 class RequestKeys:
@@ -19,15 +37,17 @@ class RequestKeys:
         """Creates the index that drops what is over; doing it again is fine."""
         await self._keys.create_indexes([IndexModel([("expires_at", ASCENDING)], name="over", expireAfterSeconds=0)])
 
-    async def get(self, name: str) -> tuple[str, str] | None:
-        """Gives fingerprint and id; None where there are none, or they are over."""
+    async def get(self, name: str) -> RequestKey | None:
+        """Gives what was done under a key; None where nothing was, or it is over."""
         doc = await self._keys.find_one({"_id": name, "expires_at": {"$gt": dt.datetime.now(dt.UTC)}})
-        return (doc["fingerprint"], doc["result"]) if doc else None
+        if doc is None:
+            return None
+        # The release before did not write whether it was made.
+        return RequestKey(doc["fingerprint"], doc["result"], doc["expires_at"], made=doc.get("made", False))
 
-    async def put(self, name: str, fingerprint: str, result: str, *, expires_at: dt.datetime) -> None:
-        """Keeps fingerprint and id until then."""
-        fields = {"fingerprint": fingerprint, "result": result, "expires_at": expires_at}
-        await self._keys.update_one({"_id": name}, {"$set": fields}, upsert=True)
+    async def put(self, name: str, key: RequestKey) -> None:
+        """Keeps it for a while."""
+        await self._keys.update_one({"_id": name}, {"$set": asdict(key)}, upsert=True)
 
     async def remove(self, name: str) -> None:
         """Forgets them; forgetting twice is fine."""

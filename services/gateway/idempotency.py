@@ -8,7 +8,8 @@ from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol, TypeVar
 
-from services.common.errors import InvalidArgument, KeyReused
+from services.common.errors import InvalidArgument, KeyReused, ResultDeleted
+from services.common.request_keys import RequestKey
 from services.gateway.access.caller import caller
 
 T = TypeVar("T")
@@ -18,12 +19,12 @@ MAX_KEY_CHARS = 256
 class Records(Protocol):
     """What was done under which key."""
 
-    async def get(self, name: str) -> tuple[str, str] | None:
-        """Gives the fingerprint of the request, and the id of what it made."""
+    async def get(self, name: str) -> RequestKey | None:
+        """Gives what was done under a key."""
         ...
 
-    async def put(self, name: str, fingerprint: str, result: str, *, expires_at: dt.datetime) -> None:
-        """Keeps them for a while."""
+    async def put(self, name: str, key: RequestKey) -> None:
+        """Keeps it for a while."""
         ...
 
     async def remove(self, name: str) -> None:
@@ -62,6 +63,7 @@ class Idempotency:
         make: Callable[[], Awaitable[T]],
         find: Callable[[str], Awaitable[T | None]],
         name_of: Callable[[T], str],
+        lasting: bool = True,
     ) -> T:
         """Gives what was made under a key, or makes it.
 
@@ -75,32 +77,38 @@ class Idempotency:
             make: Makes it.
             find: Gives what has an id; None where there is none.
             name_of: Gives the id of what was made, in case something else took its place.
+            lasting: Whether what was made stays until somebody deletes it; else it is made again when it is over.
 
         Raises:
             KeyReused: Something else was asked under this key.
+            ResultDeleted: What was made is gone: a request that is sent again does not bring it back.
         """
         if not key:
             return await make()
         name = f"{caller().key_id}\n{key}"
         async with self._claims.hold(f"idempotency\n{name}"):
             if (record := await self._records.get(name)) is not None:
-                before, result = record
-                if before != fingerprint:
+                if record.fingerprint != fingerprint:
                     raise KeyReused(
                         "something else was sent with this Idempotency-Key before; take a new one for another request",
                         field="Idempotency-Key",
                     )
-                if (found := await find(result)) is not None:
+                if (found := await find(record.result)) is not None:
                     return found
+                if record.made and lasting:
+                    raise ResultDeleted(
+                        "what was made under this Idempotency-Key has been deleted; take a new one to make it again",
+                        field="Idempotency-Key",
+                        metadata={"id": record.result},
+                    )
             expires_at = dt.datetime.now(dt.UTC) + dt.timedelta(seconds=self._seconds)
-            await self._records.put(name, fingerprint, new, expires_at=expires_at)
+            await self._records.put(name, RequestKey(fingerprint, new, expires_at=expires_at, made=False))
             try:
                 made = await make()
             except Exception:
                 await self._records.remove(name)
                 raise
-            if name_of(made) != new:
-                await self._records.put(name, fingerprint, name_of(made), expires_at=expires_at)
+            await self._records.put(name, RequestKey(fingerprint, name_of(made), expires_at=expires_at, made=True))
             return made
 
 

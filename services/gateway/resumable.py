@@ -202,6 +202,7 @@ class Resumable:
             make=make,
             find=self._pending.get,
             name_of=lambda upload: upload.upload_id,
+            lasting=False,
         )
 
     async def get(self, upload_id: str, kind: UploadKind = UploadKind.TUS) -> PendingUpload:
@@ -246,6 +247,7 @@ class Resumable:
         with self._uploads.place():
             there = await self._own(upload_id, UploadKind.TUS)
             if there.state is UploadState.DONE and offset == there.length:
+                await _none_left(blocks)
                 return there  # the answer to the last request was lost
             if there.length is None:
                 await self._uploads.look(sum(await self._pending.open_sizes(there.owner)))
@@ -554,6 +556,13 @@ def _lost() -> Aborted:
 
 def _now() -> dt.datetime:
     return dt.datetime.now(dt.UTC)
+
+
+async def _none_left(blocks: AsyncIterable[bytes]) -> None:
+    """Refuses bytes behind the end of what is whole."""
+    async for block in blocks:
+        if block:
+            raise InvalidArgument("the upload is whole; these bytes are behind its end", field="Upload-Length")
 
 
 async def _nothing() -> AsyncIterator[bytes]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 
+import orjson
 import pytest
 
 from services.common.runner import serve
@@ -79,8 +80,20 @@ async def test_pages_of_allowed_origins_may_ask_with_a_key(common_settings: Comm
         assert "authorization" in preflight.headers["access-control-allow-headers"].lower()
         other = await mesh.http.options("/videos", headers={"Origin": "https://evil.example", **asked})
         assert "access-control-allow-origin" not in other.headers
+        assert other.status_code == 403
+        assert other.json()["error"]["details"][0]["reason"] == "ORIGIN_REFUSED"
         refused = await mesh.http.get("/videos", headers={"Origin": "https://ours.example"})
         assert (refused.status_code, refused.headers["access-control-allow-origin"]) == (401, "https://ours.example")
+
+
+async def test_pages_of_allowed_origins_may_show_media(common_settings: CommonSettings) -> None:
+    """A browser says of a plain `<video>` of theirs no origin that it could be allowed by."""
+    for origins, policy in (("https://ours.example", "cross-origin"), ("", "same-origin")):
+        async with gateway(common_settings, cors_origins=origins) as mesh:
+            links = (await mesh.upload())["links"]
+            for path, expected in ((links["media"], policy), (links["status"], "same-origin"), ("/", "same-origin")):
+                answer = await mesh.http.get(path)
+                assert answer.headers.get_list("cross-origin-resource-policy") == [expected], path
 
 
 async def test_bodies_that_are_read_whole_are_bounded(common_settings: CommonSettings) -> None:
@@ -98,14 +111,29 @@ async def test_bodies_that_are_read_whole_are_bounded(common_settings: CommonSet
         assert (await mesh.upload(b"x" * 100_000))["source"]["bytes"] == 100_000
 
 
-async def test_heads_are_bounded(common_settings: CommonSettings) -> None:
+@pytest.mark.parametrize(
+    ("sent", "code", "reason"),
+    [
+        (b"GET /videos HTTP/1.1\r\nHost: localhost\r\nX-Long: " + b"x" * 66_000, 431, "HEAD_TOO_LARGE"),
+        (b"GET /videos?" + b"x" * 66_000 + b" HTTP/1.1\r\nHost: localhost\r\n\r\n", 431, "HEAD_TOO_LARGE"),
+        (b"GET /videos HTTP/1.1\r\nX-Long: " + b"x" * 66_000 + b"\r\nHost: localhost\r\n\r\n", 431, "HEAD_TOO_LARGE"),
+        (b"GET /videos HTTP/1.1\r\n" + b"X-Many: x\r\n" * 6000 + b"\r\n", 431, "HEAD_TOO_LARGE"),
+        (b"\x16\x03\x01\x02\x00\x01\x00", 400, "NOT_HTTP"),
+        (b"GET /videos HTTP/1.1\r\nContent-Length: x\r\n\r\n", 400, "NOT_HTTP"),
+    ],
+)
+async def test_what_cannot_be_read_is_refused_in_the_shape_of_all_errors(
+    common_settings: CommonSettings, sent: bytes, code: int, reason: str
+) -> None:
     async with gateway(common_settings) as mesh:
-        assert (await mesh.http.get("/videos", headers={"X-Long": "x" * 20_000})).status_code == 200
+        assert (await mesh.http.get("/videos", headers={"X-Long": "x" * 60_000})).status_code == 200
         reader, writer = await asyncio.open_connection("127.0.0.1", mesh.settings.http_port)
-        writer.write(b"GET /videos HTTP/1.1\r\nHost: localhost\r\nX-Long: ")
-        writer.write(b"x" * 66_000)  # no more: what nobody reads would break the connection before the answer is read
-        said = await asyncio.wait_for(reader.read(200), 5)
-        assert said.startswith(b"HTTP/1.1 400 ")
+        writer.write(sent)
+        head, _, body = (await asyncio.wait_for(reader.read(), 30)).partition(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 %d " % code)
+        assert b"content-length: %d\r\n" % len(body) in head.lower() + b"\r\n"
+        error = orjson.loads(body)["error"]
+        assert (error["code"], error["details"][0]["reason"]) == (code, reason)
         writer.close()
 
 

@@ -114,20 +114,22 @@ async def test_a_wrong_form_is_refused_and_leaves_nothing(mesh: Gateway, files: 
 
 
 @pytest.mark.parametrize(
-    ("content_type", "body"),
+    ("content_type", "body", "code"),
     [
-        ("application/json", b"{}"),
-        ("multipart/form-data", b"x"),
-        ("multipart/form-data; boundary=b", b"rubbish"),
+        ("application/json", b"{}", 415),
+        ("", b"x", 415),
+        ("multipart/form-data", b"x", 400),
+        ("multipart/form-data; boundary=b", b"rubbish", 400),
         (
             "multipart/form-data; boundary=b",
             b'--b\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\nhalf',
+            400,
         ),
     ],
 )
-async def test_a_body_that_is_no_form_is_refused(mesh: Gateway, content_type: str, body: bytes) -> None:
+async def test_a_body_that_is_no_form_is_refused(mesh: Gateway, content_type: str, body: bytes, code: int) -> None:
     response = await mesh.http.post("/videos/upload", content=body, headers={"Content-Type": content_type})
-    assert response.status_code == 400
+    assert response.status_code == code
     assert response.json()["error"]["status"] == "INVALID_ARGUMENT"
     await nothing_is_left(mesh)
 
@@ -492,6 +494,42 @@ async def test_an_unknown_parameter_is_told_with_the_one_that_is_meant(mesh: Gat
         assert told == f"there is no parameter {wrong!r}; do you mean {meant}?"
     told = (await mesh.http.get("/search?q=x&%FF=1")).json()["error"]["message"]
     assert "there are q, limit, cursor, " in told
+    video = (await mesh.upload())["video_id"]
+    for method, path, said in (
+        ("GET", "/videos?limits=1", "there is no parameter 'limits'; do you mean limit?"),
+        ("GET", f"/videos/{video}?full=1", "there is no parameter 'full'; there are key, expires, signature"),
+        ("DELETE", f"/videos/{video}?force=true", "there is no parameter 'force'; there are now"),
+        ("POST", f"/videos/{video}/retry?x=1", "there is no parameter 'x'; there are none here"),
+    ):
+        answer = await mesh.http.request(method, path)
+        assert error_of(answer, 400, "INVALID_ARGUMENT", "INVALID_ARGUMENT")["message"] == said
+    assert (await mesh.http.get(f"/videos/{video}")).json()["status"] == "uploaded"
+
+
+async def test_a_body_of_another_type_is_told_apart_from_a_wrong_one(mesh: Gateway) -> None:
+    body = b'{"url": "https://1.1.1.1/a.mp4"}'
+    for kind in ("text/plain", "application/x-www-form-urlencoded", ""):
+        answer = await mesh.http.post("/videos", content=body, headers={"Content-Type": kind})
+        assert "application/json" in error_of(answer, 415, "INVALID_ARGUMENT", "UNSUPPORTED_MEDIA_TYPE")["message"]
+    for wrong in (b"", b"[]", b"{"):
+        answer = await mesh.http.post("/videos", content=wrong, headers={"Content-Type": "application/json"})
+        error_of(answer, 400, "INVALID_ARGUMENT", "INVALID_ARGUMENT")
+
+
+async def test_whatever_answers_get_answers_head(mesh: Gateway) -> None:
+    video = (await mesh.upload())["video_id"]
+    paths = ("/v1/videos", f"/videos/{video}", f"/v1/videos/{video}/status", "/search?q=x", "/openapi.json", "/healthz")
+    for path in (*paths, "/keys/self", f"/videos/{video}/media", "/", "/docs/start.js"):
+        head, whole = await mesh.http.head(path), await mesh.http.get(path)
+        assert (head.status_code, head.content) == (200, b""), path
+        assert head.headers["content-type"] == whole.headers["content-type"], path
+    assert (await mesh.http.head("/videos/none")).status_code == 404
+    for path in (f"/videos/{video}/events", "/shards/plan"):
+        refused = await mesh.http.head(path)
+        assert refused.status_code == 405
+        assert "HEAD" not in refused.headers["allow"]
+    route = 'method="HEAD",route="/videos/{video_id}"'
+    assert route in (await mesh.http.get("/metrics")).text
 
 
 async def test_a_partial_answer_says_so(mesh: Gateway) -> None:
@@ -547,7 +585,7 @@ async def test_unknown_routes_and_methods_have_the_same_shape(mesh: Gateway) -> 
     error_of(await mesh.http.get("/web/../app.py"), 404, "NOT_FOUND", "ROUTE_NOT_FOUND")
     put = await mesh.http.put("/videos")
     error_of(put, 405, "UNIMPLEMENTED", "METHOD_NOT_ALLOWED")
-    assert put.headers["allow"] == "GET, POST"
+    assert put.headers["allow"] == "GET, HEAD, POST"
     for path in ("/v1", "/v1/", "/v1/v1/videos", "/v1/healthz", "/v2/videos"):
         error_of(await mesh.http.get(path), 404, "NOT_FOUND", "ROUTE_NOT_FOUND")
     assert (await mesh.http.put("/v1/videos")).headers["allow"] == put.headers["allow"]
@@ -590,7 +628,10 @@ async def test_the_page_is_served_at_its_paths_with_safe_headers(mesh: Gateway) 
     assert root.headers["content-type"] == "text/html; charset=utf-8"
     assert "default-src 'self'" in root.headers["content-security-policy"]
     assert root.headers["cache-control"] == "no-cache"
-    assert (await mesh.http.get("/", headers={"If-None-Match": root.headers["etag"]})).status_code in {200, 304}
+    for path in ("/", "/library", "/openapi.json"):
+        tag = (await mesh.http.get(path)).headers["etag"]
+        again = await mesh.http.get(path, headers={"If-None-Match": tag})
+        assert (again.status_code, again.content) == (304, b""), path
 
 
 async def test_an_unforeseen_error_tells_an_id_and_nothing_else(mesh: Gateway) -> None:

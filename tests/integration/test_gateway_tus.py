@@ -249,6 +249,15 @@ async def test_the_same_creation_twice_is_one_upload(mesh: Gateway) -> None:
     assert await begin(mesh, 100, title="A talk") != path
 
 
+async def test_bytes_behind_the_end_are_refused(mesh: Gateway) -> None:
+    path = await begin(mesh, 100)
+    assert (await send(mesh, path, 0, DATA[:101])).status_code == 400
+    done = await send(mesh, path, 0, DATA[:100])
+    assert done.status_code == 204
+    assert (await send(mesh, path, 100, b"")).headers["earmark-video-id"] == done.headers["earmark-video-id"]
+    assert (await send(mesh, path, 100, b"x")).status_code == 400
+
+
 async def test_what_nobody_goes_on_with_is_swept(mesh: Gateway) -> None:
     path = await begin(mesh, len(DATA))
     assert (await send(mesh, path, 0, DATA[: 9 * 2**20 + 5])).status_code == 204

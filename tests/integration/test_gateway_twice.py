@@ -138,10 +138,27 @@ async def test_what_was_written_down_and_not_done_is_done(mesh: Gateway) -> None
     body = {"url": "https://1.1.1.1/a.mp4"}
     first = (await mesh.http.post("/v1/videos", json=body, headers=key)).json()["video_id"]
     await mesh.backbone.database["videos"].delete_one({"_id": first})
+    await mesh.backbone.database["request_keys"].update_one({"result": first}, {"$set": {"made": False}})
     again = await mesh.http.post("/v1/videos", json=body, headers=key)
     assert again.status_code == 202
     assert again.json()["video_id"] != first
     assert (await mesh.http.post("/v1/videos", json=body, headers=key)).json()["video_id"] == again.json()["video_id"]
+
+
+async def test_a_request_sent_again_does_not_bring_back_what_was_deleted(mesh: Gateway) -> None:
+    for send in (
+        lambda: mesh.http.post("/v1/videos", json={"url": "https://1.1.1.1/a.mp4"}, headers={"Idempotency-Key": "url"}),
+        lambda: upload(mesh, duplicate="allow", headers={"Idempotency-Key": "form"}),
+    ):
+        video = (await send()).json()["video_id"]
+        assert (await mesh.http.delete(f"/v1/videos/{video}", params={"now": True})).status_code == 202
+
+        async def gone(video: str = video) -> bool:
+            return (await mesh.http.get(f"/v1/videos/{video}")).status_code == 404
+
+        await eventually(gone, 30, message="the video is removed")
+        assert reason_of(await send()) == (410, "RESULT_DELETED")
+        assert await mesh.backbone.database["videos"].count_documents({}) == 0
 
 
 async def test_by_grpc_it_is_the_same(mesh: Gateway) -> None:

@@ -295,7 +295,7 @@ async def test_times_a_person_puts_are_not_moved_to_where_words_were_heard(mesh:
         ("[]", "application/json", 400, "JSON object"),
         ('{"segments": [{"start": 1, "end": 2, "text": "x", "colour": 1}]}', "application/json", 400, "colour"),
         ("x" * 100_001, "text/vtt", 413, "limit"),
-        ("x", "text/plain", 400, "Content-Type"),
+        ("x", "text/plain", 415, "Content-Type"),
         (b"WEBVTT\n\n00:01.000 --> 00:02.000\n\xff\n", "text/vtt", 400, "UTF-8"),
     ],
 )  # fmt: skip

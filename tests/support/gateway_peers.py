@@ -152,6 +152,9 @@ class FakeShard(shard_grpc.ShardServiceServicer):
             self.applied_sequence = sequence
             self._advanced.notify_all()
 
+    async def RebuildShard(self, request: shard_pb.RebuildShardRequest, context: Any) -> shard_pb.RebuildShardResponse:
+        return shard_pb.RebuildShardResponse()
+
     async def SearchShard(self, request: shard_pb.SearchShardRequest, context: Any) -> shard_pb.SearchShardResponse:
         """Searches."""
         self.last_request = request

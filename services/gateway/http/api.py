@@ -5,13 +5,24 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 
-from fastapi import FastAPI
-from starlette.middleware.cors import CORSMiddleware
+from fastapi import Depends, FastAPI
 
 from services.gateway.access.gate import Gate
 from services.gateway.access.keys import Keys
 from services.gateway.edits import Edits
-from services.gateway.http import edge, errors, health, media, openapi, page, search, transcripts, tus, videos
+from services.gateway.http import (
+    edge,
+    errors,
+    health,
+    media,
+    openapi,
+    page,
+    parameters,
+    search,
+    transcripts,
+    tus,
+    videos,
+)
 from services.gateway.http import imports as imports_http
 from services.gateway.http import keys as key_routes
 from services.gateway.http import operations as operation_routes
@@ -21,6 +32,8 @@ from services.gateway.http import shards as shard_routes
 from services.gateway.http import uploads as uploads_http
 from services.gateway.http.access import Access
 from services.gateway.http.aliases import Aliases
+from services.gateway.http.cors import EXPOSED_HEADERS, HEADERS, METHODS, Cors
+from services.gateway.http.heads import Heads
 from services.gateway.http.limits import BodyLimit
 from services.gateway.imports import Imports
 from services.gateway.library import Library
@@ -42,26 +55,6 @@ in UTC, lists go on by opaque cursors, and every error has one shape:
 `{"error": {"code", "status", "message", "details"}}`, where `details[0].reason` is for machines.
 
 The paths without `/v1`, as they were called first, are answered as those with it."""
-
-
-_CORS_HEADERS = [
-    *("Authorization", "Content-Digest", "Content-Type", "Digest", "Idempotency-Key", "If-Match", "If-None-Match"),
-    *(
-        "If-Range",
-        "Range",
-        "Tus-Resumable",
-        "Upload-Checksum",
-        "Upload-Defer-Length",
-        "Upload-Length",
-        "Upload-Metadata",
-    ),
-    *("Upload-Offset", "X-HTTP-Method-Override", "X-Requested-With"),
-]
-_CORS_SHOWN = [
-    *("Content-Range", "Earmark-Existing", "Earmark-Video-Id", "ETag", "Location", "Retry-After", "X-Earmark-Complete"),
-    *("Tus-Checksum-Algorithm", "Tus-Extension", "Tus-Max-Size", "Tus-Resumable", "Tus-Version", "Upload-Defer-Length"),
-    *("Upload-Expires", "Upload-Length", "Upload-Metadata", "Upload-Offset"),
-]
 
 
 def create(
@@ -115,13 +108,14 @@ def create(
         title="Earmark",
         version=app_version(),
         description=_DESCRIPTION,
+        openapi_url=None,
         docs_url=None,
         redoc_url=None,
         license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
         redirect_slashes=False,
     )
+    searching = search.router(searcher=searcher, query_max_chars=query_max_chars)  # reads its parameters by itself
     versioned = [
-        search.router(searcher=searcher, query_max_chars=query_max_chars),
         uploads_http.router(uploads=uploads),
         videos.router(library=library, watcher=watcher, time_left=time_left),
         transcripts.router(library=library, edits=edits),
@@ -134,28 +128,32 @@ def create(
         operation_routes.router(operations=operations),
         key_routes.router(keys=keys),
     ]
-    others = [health.router(checks=checks, stopping=stopping), page.router()]
+    others = [health.router(checks=checks, stopping=stopping), page.router(), openapi.router(app)]
+    app.include_router(searching, prefix=PREFIX)
     for router in versioned:
-        app.include_router(router, prefix=PREFIX)
+        app.include_router(router, prefix=PREFIX, dependencies=[Depends(parameters.only_known)])
+    versioned.append(searching)
     for router in others:
         app.include_router(router)
-    errors.install(app, [route for router in [*versioned, *others] for route in router.routes])
+    routes = [route for router in [*versioned, *others] for route in router.routes]
+    errors.install(app, routes)
     openapi.describe(app)
     # The last one added is the outermost: a refusal too is measured, and told to pages of allowed origins.
     app.add_middleware(Aliases, routes=[route for router in versioned for route in router.routes])
     app.add_middleware(BodyLimit, max_bytes=max_body_bytes)
     app.add_middleware(Access, gate=gate, local=local, cors_origins=cors_origins)
     app.add_middleware(tus.MethodOverride)
+    app.add_middleware(Heads, routes=routes)
     if cors_origins:
         app.add_middleware(
-            CORSMiddleware,
+            Cors,
             allow_origins=list(cors_origins),
-            allow_methods=["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"],
-            allow_headers=_CORS_HEADERS,
-            expose_headers=_CORS_SHOWN,
+            allow_methods=METHODS,
+            allow_headers=HEADERS,
+            expose_headers=EXPOSED_HEADERS,
             max_age=600,
         )
-    app.add_middleware(edge.Edge)
+    app.add_middleware(edge.Edge, embedded=bool(cors_origins))
     app.mount("/web", page.web_files(), name="web")
     app.mount("/docs/assets", page.docs_files(), name="docs-assets")
     return app

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 
 from prometheus_client import Gauge, Histogram
@@ -9,6 +10,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from services.common.metrics import LATENCY_SECONDS
 from services.gateway.http.errors import unexpected
+from services.gateway.versions import plain
 
 SECONDS = Histogram(
     "earmark_gateway_http_request_seconds",
@@ -34,11 +36,22 @@ _HEADERS = [
 _METHODS = {"GET", "HEAD", "POST", "DELETE", "PUT", "PATCH", "OPTIONS"}
 
 
-class Edge:
-    """ASGI middleware; plain, since Starlette's own base class costs a task and two queues a request."""
+_MEDIA = re.compile(r"/videos/[^/]+/(media|thumbnail|transcript|sprites\.vtt|sprites/[^/]+)")
+_EMBEDDED = (b"cross-origin-resource-policy", b"cross-origin")
 
-    def __init__(self, app: ASGIApp) -> None:
+
+class Edge:
+    """ASGI middleware; plain, since Starlette's own base class costs a task and two queues a request.
+
+    Args:
+        app: What is behind it.
+        embedded: Whether pages of other origins may show media: a browser says of plain `<img>` and `<video>` no origin
+            to go by.
+    """
+
+    def __init__(self, app: ASGIApp, *, embedded: bool) -> None:
         self._app = app
+        self._embedded = embedded
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serves one request."""
@@ -52,6 +65,8 @@ class Edge:
             nonlocal code
             if message["type"] == "http.response.start":
                 code = message["status"]
+                if self._embedded and _MEDIA.fullmatch(plain(scope["path"])):
+                    message["headers"] = [*message["headers"], _EMBEDDED]
                 own = {name for name, _ in message["headers"]}
                 message["headers"] = [*message["headers"], *(header for header in _HEADERS if header[0] not in own)]
                 # A stream's length says nothing about us, so time stops at the first byte.

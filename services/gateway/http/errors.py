@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,19 +10,21 @@ import orjson
 import structlog
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
+from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Match
 from ulid import ULID
 
-from services.common.errors import Aborted, EarmarkError
+from services.common.errors import Aborted, EarmarkError, UnsupportedMediaType
 from services.common.rpc import DOMAIN, internal_error
 from services.gateway.faults import known
+from services.gateway.http.heads import answers_head
 from services.gateway.versions import plain
 
 log = structlog.get_logger()
 
-_STATUS_OF = {404: "NOT_FOUND", 405: "UNIMPLEMENTED", 413: "INVALID_ARGUMENT", 415: "INVALID_ARGUMENT"}
+_STATUS_OF = {404: "NOT_FOUND", 405: "UNIMPLEMENTED"}
 _REASON_OF = {404: "ROUTE_NOT_FOUND", 405: "METHOD_NOT_ALLOWED"}
 _MESSAGE_OF = {
     404: "there is nothing at this path; /docs lists what there is",
@@ -74,6 +77,8 @@ def install(app: FastAPI, routes: Sequence[BaseRoute]) -> None:
         violations = [_violation(problem, plain(request.url.path)) for problem in error.errors()]
         first = violations[0]
         message = f"{first['field']}: {first['description']}"
+        if first["field"] == "body" and _other_type(request.headers):
+            return render(UnsupportedMediaType(message, field="body"))
         info = {"reason": "INVALID_ARGUMENT", "domain": DOMAIN, "metadata": {}}
         return _response(400, "INVALID_ARGUMENT", message, [info, *violations], {})
 
@@ -90,6 +95,13 @@ def install(app: FastAPI, routes: Sequence[BaseRoute]) -> None:
     app.add_exception_handler(EarmarkError, on_known)
     app.add_exception_handler(RequestValidationError, on_invalid)
     app.add_exception_handler(HTTPException, on_http)
+
+
+def _other_type(headers: Headers) -> bool:
+    """Whether a body came that does not call itself JSON."""
+    kind = headers.get("content-type", "").split(";", 1)[0].strip().lower()
+    empty = headers.get("content-length", "") == "0" or not {"content-length", "transfer-encoding"} & set(headers)
+    return not empty and not re.fullmatch(r"application/([\w.+-]+\+)?json", kind)
 
 
 def _violation(problem: dict[str, Any], path: str) -> dict[str, str]:
@@ -117,6 +129,8 @@ def _allowed(routes: Sequence[BaseRoute], request: Request) -> str:
         match, _ = route.matches(scope)
         if match is not Match.NONE:
             methods.update(getattr(route, "methods", None) or ())
+    if answers_head(methods, scope["path"]):
+        methods.add("HEAD")
     return ", ".join(sorted(methods))
 
 

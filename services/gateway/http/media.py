@@ -29,7 +29,7 @@ def router(*, library: Library) -> APIRouter:
     """Makes the routes."""
     routes = APIRouter(tags=["videos"], responses=models.ERRORS)
 
-    @routes.get("/videos/{video_id}/media", responses=_RESPONSES, summary="Get the media")
+    @routes.get("/videos/{video_id}/media", responses=_RESPONSES, response_class=Response, summary="Get the media")
     async def media(
         request: Request, video_id: str, original: _Original = False, download: _Download = False
     ) -> Response:

@@ -234,16 +234,6 @@ class SegmentChange(Shape):
     """true where nobody says it: it is then left out of captions and of search; false where somebody does."""
 
 
-class EditedSegment(Shape):
-    """A segment after a change."""
-
-    video_id: str = _ID
-    revision: int
-    """The transcript's new revision, also in ETag."""
-    status: Status
-    segment: dict[str, Any]
-
-
 class Range(Shape):
     """A range of a text in Unicode code points; `end` is one past the last."""
 
@@ -372,6 +362,8 @@ class Word(Shape):
 class Segment(Shape):
     """A stretch of speech. Times are seconds in the media."""
 
+    segment_id: str = Field(examples=["00000.0"])
+    """By which it is corrected."""
     start: float
     end: float
     text: str
@@ -391,12 +383,25 @@ class Segment(Shape):
     """Empty when unknown."""
 
 
+class EditedSegment(Shape):
+    """A segment after a change."""
+
+    video_id: str = _ID
+    revision: int
+    """The transcript's new revision, also in ETag."""
+    status: Status
+    segment: Segment
+
+
 class Transcript(Shape):
     """What was said, as far as it is transcribed."""
 
     video_id: str = _ID
     language: str | None
     complete: bool
+    """Whether all of it is transcribed."""
+    revision: int
+    """How often it was edited, also in ETag."""
     segments: list[Segment]
 
 
@@ -432,6 +437,8 @@ class Readiness(Shape):
     """Whether searches are answered, and what each dependency says."""
 
     ready: bool
+    stopping: bool
+    """Whether the gateway is on its way out."""
     checks: dict[str, DependencyState] = Field(
         examples=[
             {"mongo": {"ready": True}, "nats": {"ready": True}, "embedder": {"ready": True}, "shard 0": {"ready": True}}

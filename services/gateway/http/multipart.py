@@ -10,7 +10,7 @@ from streaming_form_data import StreamingFormDataParser
 from streaming_form_data.parser import ParseFailedException, UnexpectedPartException
 from streaming_form_data.targets import BaseTarget
 
-from services.common.errors import InvalidArgument
+from services.common.errors import InvalidArgument, UnsupportedMediaType
 from services.gateway.access.caller import caller
 from services.gateway.attributes import checked_collection, checked_speech, checked_tags, checked_title
 from services.gateway.digests import checked_sha256, of_body
@@ -118,7 +118,8 @@ class UploadForm:
     One of another name is refused: a hint that is misspelt would be lost without a word.
 
     Raises:
-        InvalidArgument: The body is no multipart form.
+        UnsupportedMediaType: The body is no multipart form.
+        InvalidArgument: It cannot be taken apart.
     """
 
     def __init__(self, request: Request) -> None:
@@ -127,14 +128,15 @@ class UploadForm:
         self._digest = hashlib.new(self._expected.algorithm) if self._expected else None
         self._file = _File()
         self._texts = {name: _Text(name, check) for name, check in _TEXTS.items()}
-        try:
-            self._parser = StreamingFormDataParser(
-                headers={"Content-Type": request.headers.get("content-type", "")}, strict=True
+        kind = request.headers.get("content-type", "")
+        if kind.split(";", 1)[0].strip().lower() != "multipart/form-data":
+            raise UnsupportedMediaType(
+                "send it as multipart/form-data with a part named file, as curl -F file=@talk.mp4 does", field="file"
             )
+        try:
+            self._parser = StreamingFormDataParser(headers={"Content-Type": kind}, strict=True)
         except ParseFailedException:
-            raise _no_form(
-                "send it as multipart/form-data with a part named file, as curl -F file=@talk.mp4 does"
-            ) from None
+            raise _no_form("its Content-Type has no boundary; a client that makes the form sets it") from None
         self._parser.register("file", self._file)
         self._captions = _Captions()
         self._parser.register("captions", self._captions)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from importlib import resources
 from pathlib import Path
 
-from fastapi import APIRouter
-from starlette.responses import FileResponse, Response
+from fastapi import APIRouter, Request
+from starlette.responses import Response
 from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
@@ -64,8 +64,10 @@ def router() -> APIRouter:
     """Makes the routes of the page and the documentation."""
     routes = APIRouter(include_in_schema=False)
 
-    async def page() -> Response:
-        return FileResponse(WEB / "index.html", headers=_REVALIDATE, media_type="text/html; charset=utf-8")
+    files = web_files()
+
+    async def page(request: Request) -> Response:
+        return await files.get_response("index.html", request.scope)
 
     async def docs() -> Response:
         return Response(_DOCS, headers={**_REVALIDATE, "Content-Security-Policy": _DOCS_CSP}, media_type="text/html")
@@ -74,7 +76,7 @@ def router() -> APIRouter:
         return Response(_DOCS_START, headers=_REVALIDATE, media_type="text/javascript")
 
     for path in ("/", "/library", "/ops", "/v/{video_id}"):
-        routes.add_api_route(path, page, methods=["GET", "HEAD"])
-    routes.add_api_route("/docs", docs, methods=["GET", "HEAD"])
-    routes.add_api_route("/docs/start.js", docs_start, methods=["GET"])
+        routes.add_api_route(path, page)
+    routes.add_api_route("/docs", docs)
+    routes.add_api_route("/docs/start.js", docs_start)
     return routes

@@ -65,12 +65,14 @@ def router(*, pictures: Pictures) -> APIRouter:
         """Gives a sheet of small pictures, as a JPEG."""
         return _picture(request, await pictures.sheet(video_id, number))
 
-    routes.get("/videos/{video_id}/thumbnail", responses=_JPEG, summary="Get a picture of a moment")(thumbnail)
-    routes.get("/videos/{video_id}/sprites.vtt", responses=_VTT, summary="Get the timeline's pictures")(track)
-    routes.get("/videos/{video_id}/sprites/{number}.jpg", responses=_JPEG, summary="Get a sheet of pictures")(sheet)
-    routes.head("/videos/{video_id}/thumbnail", include_in_schema=False)(thumbnail)
-    routes.head("/videos/{video_id}/sprites.vtt", include_in_schema=False)(track)
-    routes.head("/videos/{video_id}/sprites/{number}.jpg", include_in_schema=False)(sheet)
+    for path, responses, summary, handler in (
+        ("thumbnail", _JPEG, "Get a picture of a moment", thumbnail),
+        ("sprites.vtt", _VTT, "Get the timeline's pictures", track),
+        ("sprites/{number}.jpg", _JPEG, "Get a sheet of pictures", sheet),
+    ):
+        routes.add_api_route(
+            f"/videos/{{video_id}}/{path}", handler, responses=responses, response_class=Response, summary=summary
+        )
     return routes
 
 

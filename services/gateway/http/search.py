@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import difflib
 from typing import Any
 
 from fastapi import APIRouter, Request
@@ -14,7 +13,7 @@ from services.common.errors import InvalidArgument
 from services.gateway import views
 from services.gateway.access.caller import caller
 from services.gateway.filters import SearchFilter
-from services.gateway.http import models
+from services.gateway.http import models, parameters
 from services.gateway.http.respond import json
 from services.gateway.search import DEFAULT_LIMIT, MAX_LIMIT, Searches, SearchMode, SearchQuery
 
@@ -106,8 +105,7 @@ def router(*, searcher: Searches, query_max_chars: int) -> APIRouter:
         `curl -G http://localhost:8080/v1/search --data-urlencode 'q=why does bread rise'`
         """
         given = request.query_params
-        if not given.keys() <= _KNOWN.keys():
-            raise _unknown(next(name for name in given if name not in _KNOWN))
+        parameters.check(given.keys(), _KNOWN)
         query = SearchQuery.of(
             given.get("q", ""),
             max_chars=query_max_chars,
@@ -121,13 +119,6 @@ def router(*, searcher: Searches, query_max_chars: int) -> APIRouter:
         return json(views.search(await searcher.search(query)))
 
     return routes
-
-
-def _unknown(name: str) -> InvalidArgument:
-    """Says which parameter is meant, most likely: without a filter that is misspelt, another question is answered."""
-    near = difflib.get_close_matches(name.lower(), _KNOWN, n=1)
-    hint = f"do you mean {near[0]}?" if near else f"there are {', '.join(_KNOWN)}"
-    return InvalidArgument(f"there is no parameter {name[:40]!r}; {hint}", field=name[:40])
 
 
 def _filter(given: QueryParams) -> SearchFilter:

@@ -6,12 +6,14 @@ import asyncio
 import contextlib
 import socket
 from collections.abc import Iterator
+from http import HTTPStatus
 
 import uvicorn
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from services.common.errors import FailedPrecondition
+from services.common.errors import EarmarkError, FailedPrecondition, InvalidArgument
+from services.gateway.http.errors import render
 
 BACKLOG = 2048
 KEEP_ALIVE_SECONDS = 75
@@ -20,29 +22,65 @@ MAX_HEAD_BYTES = 64 * 1024
 
 
 class _Protocol(HttpToolsProtocol):
-    """Bounds heads, which the parser itself would gather without end."""
+    """Bounds heads, which the parser itself would gather without end, and refuses in the shape of all errors."""
 
     _in_head = True
     _heads = 0
-    _head_bytes = 0
+    _waiting_bytes = 0
+    """Of a head that has not ended."""
+    _told_bytes = 0
+    """Of a head's line and headers, as far as the parser has them whole."""
 
     def data_received(self, data: bytes) -> None:
         began_in_head, heads = self._in_head, self._heads
         super().data_received(data)
         # Not where a head ends in this block: what has ended is no longer gathered.
         if began_in_head and self._in_head and self._heads == heads:
-            self._head_bytes += len(data)
-            if self._head_bytes > MAX_HEAD_BYTES and not self.transport.is_closing():
-                self.send_400_response(f"The head of the request is over {MAX_HEAD_BYTES} bytes.")
+            self._waiting_bytes += len(data)
+            if self._waiting_bytes > MAX_HEAD_BYTES and not self.transport.is_closing():
+                self._refuse(_head_too_large())
+
+    def on_url(self, url: bytes) -> None:
+        self._count(len(url))
+        super().on_url(url)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._count(len(name) + len(value) + len(": \r\n"))
+        super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
-        self._in_head, self._head_bytes = False, 0
+        self._in_head, self._waiting_bytes, self._told_bytes = False, 0, 0
         self._heads += 1
         super().on_headers_complete()
 
     def on_message_complete(self) -> None:
         self._in_head = True
         super().on_message_complete()
+
+    def send_400_response(self, msg: str) -> None:  # noqa: ARG002  (it says no more than that)
+        """Refuses what the parser does not read; uvicorn calls it."""
+        if self._told_bytes > MAX_HEAD_BYTES:
+            self._refuse(_head_too_large())
+        else:
+            self._refuse(InvalidArgument("this is no HTTP/1.1 request; the connection is closed", reason="NOT_HTTP"))
+
+    def _count(self, size: int) -> None:
+        self._told_bytes += size
+        if self._told_bytes > MAX_HEAD_BYTES:
+            raise ValueError("the head is too large")  # ends the parsing: `send_400_response` is called
+
+    def _refuse(self, error: EarmarkError) -> None:
+        response = render(error)
+        response.headers["Connection"] = "close"
+        phrase = HTTPStatus(response.status_code).phrase.encode()
+        status = b"HTTP/1.1 %d %s" % (response.status_code, phrase)
+        headers = [b": ".join(header) for header in response.raw_headers]
+        self.transport.write(b"\r\n".join([status, *headers, b"", bytes(response.body)]))
+        self.transport.close()
+
+
+def _head_too_large() -> InvalidArgument:
+    return InvalidArgument(f"line and headers of the request are over {MAX_HEAD_BYTES} bytes", reason="HEAD_TOO_LARGE")
 
 
 class _Server(uvicorn.Server):

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Header, Query, Request
 from starlette.responses import Response
 
-from services.common.errors import InvalidArgument
+from services.common.errors import InvalidArgument, UnsupportedMediaType
 from services.gateway import views
 from services.gateway.edits import Edits, SegmentChange
 from services.gateway.http import models
@@ -44,8 +44,14 @@ _TRANSCRIPT_BODY: dict[str, Any] = {
     "requestBody": {
         "required": True,
         "content": {
-            "text/vtt": {"schema": {"type": "string"}},
-            "application/x-subrip": {"schema": {"type": "string"}},
+            "text/vtt": {
+                "schema": {"type": "string"},
+                "example": "WEBVTT\n\n00:00:00.000 --> 00:00:04.200\n<v Ann>The yeast eats the sugar.\n",
+            },
+            "application/x-subrip": {
+                "schema": {"type": "string"},
+                "example": "1\n00:00:00,000 --> 00:00:04,200\nThe yeast eats the sugar.\n",
+            },
             "application/json": {
                 "schema": {
                     "type": "object",
@@ -99,8 +105,6 @@ def router(*, library: Library, edits: Edits) -> APIRouter:
             request, found.body, Validator(tag), media_type=found.media_type, caching="private, no-cache", more=more
         )
 
-    routes.head("/videos/{video_id}/transcript", include_in_schema=False)(transcript)
-
     @routes.put(
         "/videos/{video_id}/transcript",
         status_code=202,
@@ -116,7 +120,7 @@ def router(*, library: Library, edits: Edits) -> APIRouter:
         kind = request.headers.get("content-type", "").split(";", 1)[0].strip().lower()
         if kind not in MEDIA_TYPES:
             allowed = ", ".join(MEDIA_TYPES)
-            raise InvalidArgument(f"send it with one of these as Content-Type: {allowed}", field="content-type")
+            raise UnsupportedMediaType(f"send it with one of these as Content-Type: {allowed}", field="content-type")
         if (announced := request.headers.get("content-length", "")).isdigit():
             edits.check_size(int(announced))
         video = await edits.put(video_id, request.stream(), MEDIA_TYPES[kind], _revision(if_match))

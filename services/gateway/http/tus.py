@@ -54,7 +54,7 @@ def _header(name: str, description: str, example: str, *, required: bool = False
 
 _RESUMABLE = _header("Tus-Resumable", "Version of the protocol.", VERSION, required=True)
 _CHECKSUM = _header("Upload-Checksum", "Algorithm and base64 of the bytes sent.", "sha1 Kq5sNclPz7QV2+lfQIuc6R7oRu0=")
-_BYTES_BODY = {"content": {BYTES: {"schema": {"type": "string", "format": "binary"}}}}
+_BYTES_BODY = {"content": {BYTES: {"schema": {"type": "string", "format": "binary"}, "example": "the file's bytes"}}}
 _CREATION: dict[str, Any] = {
     "parameters": [
         _RESUMABLE,
@@ -135,6 +135,7 @@ def router(*, resumable: Resumable) -> APIRouter:
         "/files",
         status_code=201,
         responses={201: {"description": "It has begun.", "headers": {**_LOCATION["headers"], **_PLACE["headers"]}}},
+        response_class=Response,
         openapi_extra=_CREATION,
         summary="Begin a resumable upload (tus)",
     )
@@ -157,6 +158,7 @@ def router(*, resumable: Resumable) -> APIRouter:
     @routes.head(
         "/files/{upload_id}",
         responses={200: {"description": "How far it is.", **_PLACE}},
+        response_class=Response,
         openapi_extra={"parameters": [_RESUMABLE]},
         summary="How far an upload is (tus)",
     )

@@ -77,7 +77,8 @@ _UPLOAD_BODY: dict[str, Any] = {
                             "description": "Makes it a video of its own also where one has the same bytes.",
                         },
                     },
-                }
+                },
+                "example": {"file": "the file's bytes", "title": "How bread rises", "tag": ["bread", "baking"]},
             }
         },
     }

@@ -78,12 +78,10 @@ def answer(
     caching: str,
     more: dict[str, str] | None = None,
 ) -> Response:
-    """Gives a small answer: 304 where whoever asks has it, without its body to HEAD."""
+    """Gives a small answer: 304 where whoever asks has it."""
     headers = {**(more or {}), **validator.headers, "Cache-Control": caching}
     if validator.unchanged(request):
         return Response(status_code=304, headers=headers)
-    if request.method == "HEAD":
-        return Response(headers={**headers, "Content-Length": str(len(body))}, media_type=media_type)
     return Response(body, headers=headers, media_type=media_type)
 
 

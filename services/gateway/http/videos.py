@@ -72,7 +72,9 @@ def router(*, library: Library, watcher: Watcher, time_left: TimeLeft) -> APIRou
         video = await library.get(video_id)
         return json(views.status(video, await time_left.of(video)))
 
-    @routes.get("/videos/{video_id}/events", responses=_EVENTS_RESPONSE, summary="Follow a video")
+    @routes.get(
+        "/videos/{video_id}/events", responses=_EVENTS_RESPONSE, response_class=Response, summary="Follow a video"
+    )
     async def events(video_id: str) -> Response:
         """Sends the status now and after every change, as server-sent events, until it is ready, failed or deleted."""
         updates = watcher.watch(video_id)

@@ -35,7 +35,7 @@ STAGES = {
     "renderer": "renditions",
     "cleaner": "delete",
     "undertaker": "give up",
-    "advisories": "give up",
+    "advisories": "notice failures",
 }
 """What people call the work of each kind of worker."""
 WINDOW = dt.timedelta(minutes=15)

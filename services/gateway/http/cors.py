@@ -1,0 +1,50 @@
+"""What pages of other origins may send and read (CORS)."""
+
+from __future__ import annotations
+
+from starlette.datastructures import Headers
+from starlette.middleware.cors import CORSMiddleware
+from starlette.responses import Response
+
+from services.common.errors import PermissionDenied
+from services.gateway.http.errors import render
+
+METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"]
+HEADERS = [
+    *("Authorization", "Content-Digest", "Content-Type", "Digest", "Idempotency-Key", "If-Match", "If-None-Match"),
+    *(
+        "If-Range",
+        "Range",
+        "Tus-Resumable",
+        "Upload-Checksum",
+        "Upload-Defer-Length",
+        "Upload-Length",
+        "Upload-Metadata",
+    ),
+    *("Upload-Offset", "X-HTTP-Method-Override", "X-Requested-With"),
+]
+EXPOSED_HEADERS = [
+    *("Content-Range", "Earmark-Existing", "Earmark-Video-Id", "ETag", "Location", "Retry-After", "X-Earmark-Complete"),
+    *("Tus-Checksum-Algorithm", "Tus-Extension", "Tus-Max-Size", "Tus-Resumable", "Tus-Version", "Upload-Defer-Length"),
+    *("Upload-Expires", "Upload-Length", "Upload-Metadata", "Upload-Offset"),
+]
+
+
+class Cors(CORSMiddleware):
+    """Starlette's, with refusals in the shape of all errors."""
+
+    def preflight_response(self, request_headers: Headers) -> Response:
+        """Answers what a browser asks before it sends something for a page."""
+        response = super().preflight_response(request_headers)
+        if response.status_code < 400:
+            return response
+        refused = bytes(response.body).decode().removeprefix("Disallowed CORS ")
+        error = PermissionDenied(
+            f"pages of other sites may not send this: its {refused} is not allowed; EARMARK_CORS_ORIGINS names the "
+            "origins that may",
+            reason="ORIGIN_REFUSED",
+        )
+        told = render(error)
+        told.headers.update({name: value for name, value in response.headers.items() if name.startswith("access-")})
+        told.headers["Vary"] = response.headers.get("vary", "Origin")
+        return told
