@@ -13,6 +13,7 @@ from earmark.cli.ingest import ingest
 from earmark.cli.k8s import app as k8s
 from earmark.cli.keys import app as keys
 from earmark.cli.mesh import down, up
+from earmark.cli.migrate import app as migrate
 from earmark.cli.plan import plan
 from earmark.cli.search import search
 from earmark.cli.shards import app as shards
@@ -38,6 +39,7 @@ app.command(rich_help_panel=MESH)(plan)
 app.add_typer(shards, name="shards", rich_help_panel=MESH)
 app.add_typer(k8s, name="k8s", rich_help_panel=MESH)
 app.add_typer(keys, name="keys", rich_help_panel=MESH)
+app.add_typer(migrate, name="migrate", rich_help_panel=MESH)
 app.command(rich_help_panel=VIDEOS)(ingest)
 app.command("upload", hidden=True)(ingest)  # what people try first
 app.command("import", rich_help_panel=VIDEOS)(import_transcripts)

@@ -6,11 +6,7 @@ import datetime as dt
 from dataclasses import dataclass, field
 from typing import Any
 
-from pymongo import ASCENDING, DESCENDING, IndexModel
-
 from services.common.mongo import Database
-
-_USAGE_KEPT = dt.timedelta(days=40)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,12 +56,6 @@ class ApiKeys:
     def __init__(self, database: Database) -> None:
         self._keys = database["api_keys"]
         self._usage = database["api_key_usage"]
-
-    async def ensure_indexes(self) -> None:
-        """Creates the indexes; doing it again is fine."""
-        await self._keys.create_indexes([IndexModel([("created_at", DESCENDING), ("_id", DESCENDING)], name="newest")])
-        seconds = int(_USAGE_KEPT.total_seconds())
-        await self._usage.create_indexes([IndexModel([("day", ASCENDING)], name="old", expireAfterSeconds=seconds)])
 
     async def add(self, key: ApiKey) -> None:
         """Stores a new key."""

@@ -8,7 +8,6 @@ import datetime as dt
 import secrets
 from collections.abc import AsyncIterator
 
-from pymongo import ASCENDING, IndexModel
 from pymongo.errors import DuplicateKeyError
 
 from services.common.errors import Overloaded
@@ -26,10 +25,6 @@ class Claims:
 
     def __init__(self, database: Database) -> None:
         self._claims = database["claims"]
-
-    async def ensure_indexes(self) -> None:
-        """Creates the index that drops what was left behind; doing it again is fine."""
-        await self._claims.create_indexes([IndexModel([("until", ASCENDING)], name="over", expireAfterSeconds=60)])
 
     @contextlib.asynccontextmanager
     async def hold(self, name: str) -> AsyncIterator[None]:

@@ -12,8 +12,6 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Self
 
-from pymongo import ASCENDING, IndexModel
-
 from services.common.mongo import Database
 
 _FORM_KEPT = dt.timedelta(days=7)
@@ -159,15 +157,6 @@ class PendingUploads:
 
     def __init__(self, database: Database) -> None:
         self._uploads = database["uploads"]
-
-    async def ensure_indexes(self) -> None:
-        """Creates the indexes; doing it again is fine."""
-        await self._uploads.create_indexes(
-            [
-                IndexModel([("expires_at", ASCENDING)], name="expired"),
-                IndexModel([("owner", ASCENDING), ("state", ASCENDING)], name="of_owner"),
-            ]
-        )
 
     async def add(self, upload: PendingUpload) -> None:
         """Stores one that begins."""

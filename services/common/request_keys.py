@@ -5,8 +5,6 @@ from __future__ import annotations
 import datetime as dt
 from dataclasses import asdict, dataclass
 
-from pymongo import ASCENDING, IndexModel
-
 from services.common.mongo import Database
 
 
@@ -32,10 +30,6 @@ class RequestKeys:
 
     def __init__(self, database: Database) -> None:
         self._keys = database["request_keys"]
-
-    async def ensure_indexes(self) -> None:
-        """Creates the index that drops what is over; doing it again is fine."""
-        await self._keys.create_indexes([IndexModel([("expires_at", ASCENDING)], name="over", expireAfterSeconds=0)])
 
     async def get(self, name: str) -> RequestKey | None:
         """Gives what was done under a key; None where nothing was, or it is over."""

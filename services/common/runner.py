@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import signal
 import sys
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
 import grpc
@@ -25,7 +23,7 @@ from services.common.events.consumer import Consumer
 from services.common.events.roll_call import Present
 from services.common.health import Check, Health
 from services.common.rpc import make_server
-from services.common.settings import SECRETS, CommonSettings
+from services.common.settings import CommonSettings, read
 from services.common.tasks import cancel
 
 log = structlog.get_logger()
@@ -66,8 +64,7 @@ Build = Callable[[S, AsyncExitStack], Awaitable[Service]]
 def run(name: str, settings_class: type[S], build: Build[S]) -> NoReturn:
     """Runs a service until SIGTERM or SIGINT; exits 0 after a clean stop, 1 when it broke, 2 for wrong settings."""
     try:
-        secrets = Path(os.environ.get("EARMARK_SECRETS_DIR") or SECRETS)
-        settings = settings_class(_secrets_dir=secrets) if secrets.is_dir() else settings_class()
+        settings = read(settings_class)
     except ValidationError as error:
         for problem in error.errors():
             where = "_".join(str(part) for part in problem["loc"]).upper()

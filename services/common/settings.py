@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -64,3 +65,12 @@ class CommonSettings(BaseSettings):
     """Time between saying NOT_SERVING and refusing calls, so that callers notice."""
     shutdown_grace_seconds: float = Field(default=20, ge=0, le=600)
     """Time that work under way has to end after SIGTERM."""
+
+
+S = TypeVar("S", bound=CommonSettings)
+
+
+def read(settings_class: type[S]) -> S:
+    """Reads the settings of this process. Raises pydantic's ValidationError."""
+    secrets = Path(os.environ.get("EARMARK_SECRETS_DIR") or SECRETS)
+    return settings_class(_secrets_dir=secrets) if secrets.is_dir() else settings_class()

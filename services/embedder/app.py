@@ -10,6 +10,7 @@ from services.common import mongo
 from services.common.events.bus import EventBus
 from services.common.events.consumer import Consumer
 from services.common.executor import BoundedExecutor
+from services.common.migrations.schema import Schema
 from services.common.objects import ObjectStore
 from services.common.runner import Service
 from services.common.videos.store import VideoStore
@@ -30,6 +31,7 @@ async def build(settings: Settings, stack: AsyncExitStack) -> Service:
     """Connects and wires; the model is loaded by the lanes' tasks, and the service is ready when they have it."""
     batcher = make_batcher(settings)
     database = await mongo.connect(settings, stack)
+    await Schema(database).check()
     bus = await EventBus.connect(settings, name="embedder")
     stack.push_async_callback(bus.close)
     chunking = BoundedExecutor("chunking", threads=1, queue=settings.embedding_concurrency)

@@ -24,6 +24,7 @@ from services.common.events.bus import EventBus
 from services.common.events.consumer import Consumer
 from services.common.events.roll_call import call_roll
 from services.common.health import Health
+from services.common.migrations.schema import Schema
 from services.common.objects import ObjectStore
 from services.common.pending_uploads import PendingUploads
 from services.common.registry import IndexerRegistry
@@ -89,18 +90,16 @@ _CACHED_ANSWERS = 10_000
 async def build(settings: Settings, stack: AsyncExitStack) -> Service:
     """Connects to what the gateway needs and gives everything that runs."""
     database = await mongo.connect(settings, stack)
+    await Schema(database).migrate()
     bus = await EventBus.connect(settings, name="gateway")
     stack.push_async_callback(bus.close)
     objects = ObjectStore.open(settings.object_store_url)
     videos = VideoStore(database, bus)
-    await videos.ensure_indexes()
     stored_keys = ApiKeys(database)
-    await stored_keys.ensure_indexes()
     gate = await _gate(settings, stored_keys)
     keys = Keys(store=stored_keys, forget=gate.forget if isinstance(gate, KeyGate) else lambda _: None)
     quota = Quota(usage=stored_keys)
     claims = Claims(database)
-    await claims.ensure_indexes()
     visible = VisibleVideos(store=videos, quota=quota, claims=claims)
 
     kube = _kube(settings, stack)
@@ -429,8 +428,6 @@ async def _intake(
     stack: AsyncExitStack,
 ) -> _Intake:
     request_keys, pending = RequestKeys(database), PendingUploads(database)
-    await request_keys.ensure_indexes()
-    await pending.ensure_indexes()
     idempotency = Idempotency(records=request_keys, claims=claims, seconds=settings.idempotency_seconds)
     uploads = Uploads(
         media=objects,

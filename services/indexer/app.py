@@ -16,6 +16,7 @@ from services.common.errors import FailedPrecondition
 from services.common.events.bus import EventBus
 from services.common.executor import BoundedExecutor
 from services.common.health import Health
+from services.common.migrations.schema import Schema
 from services.common.objects import ObjectStore
 from services.common.registry import IndexerRegistry, Peer
 from services.common.runner import Service
@@ -54,6 +55,7 @@ async def build(settings: Settings, stack: AsyncExitStack) -> Service:
     """Connects, and gives what runs. The index is opened by the follower's task, while health says NOT_SERVING."""
     stack.enter_context(folder_lock(settings.index_dir))
     database = await mongo.connect(settings, stack)
+    await Schema(database).check()
     tables = SlotTables(database)
     await _check_numbering(settings, tables)
     bus = await EventBus.connect(settings, name=f"indexer-s{settings.shard}r{settings.replica}")

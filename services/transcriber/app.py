@@ -11,6 +11,7 @@ from earmark.internal.v1.transcriber_service_pb2_grpc import add_TranscriberServ
 from services.common import mongo
 from services.common.events.bus import EventBus
 from services.common.events.consumer import Consumer
+from services.common.migrations.schema import Schema
 from services.common.objects import ObjectStore
 from services.common.runner import Service
 from services.common.videos.store import VideoStore
@@ -36,6 +37,7 @@ async def build(settings: Settings, stack: AsyncExitStack) -> Service:
     """Connects and wires the roles asked for."""
     objects = ObjectStore.open(settings.object_store_url)
     database = await mongo.connect(settings, stack)
+    await Schema(database).check()
     bus = await EventBus.connect(settings, name="transcriber")
     stack.push_async_callback(bus.close)
     videos = VideoStore(database, bus)

@@ -1,7 +1,8 @@
 """Documents that the release stored are read and moved on; what this tree stores, the release finds as it knows it.
 
 `tests/contract/golden/documents.json` was written by the release's own store: a video uploaded, one half embedded, one
-ready, one failed, one being deleted, and the slot table. Fields are only ever added, so that going back needs nothing.
+ready, one failed, one being deleted, and the slot table. Fields are only ever added, so that going back needs nothing;
+what is added to what is there already, and taken back: `test_migrations.py`.
 """
 
 from __future__ import annotations

@@ -8,6 +8,7 @@ from pydantic import SecretStr
 
 from services.common import mongo
 from services.common.events.bus import EventBus
+from services.common.migrations.schema import Schema
 from services.common.objects import ObjectStore
 from services.common.settings import CommonSettings
 from services.common.videos.store import VideoStore
@@ -43,6 +44,6 @@ async def backbone(settings: CommonSettings) -> AsyncIterator[Backbone]:
         database = await mongo.connect(settings, stack)
         bus = await EventBus.connect(settings, name="test")
         stack.push_async_callback(bus.close)
+        await Schema(database).migrate()
         videos = VideoStore(database, bus)
-        await videos.ensure_indexes()
         yield Backbone(settings, bus, database, videos, ObjectStore.open(settings.object_store_url))

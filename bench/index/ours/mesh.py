@@ -27,6 +27,7 @@ from earmark.local.ports import HOST
 from earmark.local.process import ChildSpec
 from services.common import mongo
 from services.common.events.bus import EventBus
+from services.common.migrations.schema import Schema
 from services.common.rpc import connect
 from services.common.settings import CommonSettings
 from services.common.videos.store import VideoStore
@@ -65,7 +66,7 @@ async def backbone(folder: Path) -> AsyncIterator[Backbone]:
         bus = await EventBus.connect(settings, name="bench")
         stack.push_async_callback(bus.close)
         videos = VideoStore(connected, bus)
-        await videos.ensure_indexes()
+        await Schema(connected).migrate()
         program = servers.find_program("mongod")
         yield Backbone(settings, bus, connected, videos, "mongod" if program else "SecantusDB, the stand-in")
 

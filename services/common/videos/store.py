@@ -15,7 +15,7 @@ from typing import Any
 import structlog
 from google.protobuf.message import Message
 from nats.errors import Error as NatsError
-from pymongo import ASCENDING, DESCENDING, IndexModel
+from pymongo import ASCENDING, DESCENDING
 from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import DuplicateKeyError
 
@@ -94,24 +94,6 @@ class VideoStore:
         self._continuations = database["continuations"]
         self._bus = bus
         self._document_bytes = document_bytes
-
-    async def ensure_indexes(self) -> None:
-        """Creates the indexes; doing it again is fine."""
-        await self._videos.create_indexes(
-            [
-                IndexModel([("metadata.uploaded_at", DESCENDING), ("_id", DESCENDING)], name="newest_first"),
-                IndexModel(
-                    [("collection", ASCENDING), ("metadata.uploaded_at", DESCENDING), ("_id", DESCENDING)],
-                    name="of_collection",
-                ),
-                IndexModel([("status", ASCENDING), ("updated_at", ASCENDING)], name="stalled"),
-                IndexModel([("slot", ASCENDING)], name="slot"),
-                IndexModel([("source.sha256", ASCENDING)], name="same_bytes", sparse=True),
-                IndexModel([("outbox.at", ASCENDING)], name="owed", sparse=True),
-                IndexModel([("external_id", ASCENDING)], name="external_id", sparse=True, unique=True),
-            ]
-        )
-        await self._continuations.create_indexes([IndexModel([("video_id", ASCENDING)], name="video")])
 
     # ── reading ──────────────────────────────────────────────────────────────────────────────────
 

@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 
 from services.common.ids import SLOTS
+from services.indexer import migrate
 from services.indexer.chunks import Chunk, DescribeVideo, Query, VideoInfo
 from services.indexer.record import decode
 from services.indexer.snapshot import Loaded, Origin, SnapshotFolder
-from tests.unit.indexer.builders import ask, digest, found_chunk, texts, write_snapshot
+from tests.unit.indexer.builders import ask, digest, found_chunk, replace, texts, write_snapshot
 
 FIXTURE = Path(__file__).resolve().parents[2] / "fixtures" / "index_format_1"
 OLD = FIXTURE / "snapshots" / "00000001"
@@ -23,6 +24,10 @@ ROWS = [
     (number, Chunk(*fields))
     for number, *fields in msgpack.unpackb((OLD / "payloads.msgpack").read_bytes(), use_list=False)["rows"]
 ]
+
+
+def files(root: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(root)): path.read_bytes() for path in sorted(root.rglob("*")) if path.is_file()}
 
 
 @pytest.fixture
@@ -92,13 +97,24 @@ def test_filters_of_what_is_known_work(folder: SnapshotFolder) -> None:
     assert shard.videos.info("vid_01fixture00000000000000002").tags == ("bread",)
 
 
-def test_the_next_snapshot_is_of_this_format_and_the_old_one_stays(tmp_path: Path, folder: SnapshotFolder) -> None:
+def test_the_next_snapshot_is_of_this_format(tmp_path: Path, folder: SnapshotFolder) -> None:
     loaded = opened(folder)
     write_snapshot(folder, loaded.shard)
     again = opened(SnapshotFolder(tmp_path, ORIGIN))
     assert digest(again.shard) == digest(loaded.shard)
     assert again.undescribed == set()
-    assert (tmp_path / "snapshots" / "00000001" / "manifest.json").exists()  # the way back
+
+
+def test_the_earlier_version_finds_its_snapshot_as_it_wrote_it(tmp_path: Path, folder: SnapshotFolder) -> None:
+    shard = opened(folder).shard
+    for sequence in range(1, 4):  # as many as have those before pruned
+        shard.apply([replace("vid_new", f"said since {sequence}")], sequence=shard.applied_sequence + sequence)
+        write_snapshot(folder, shard)
+    assert files(tmp_path / "snapshots" / "00000001") == files(OLD)
+    # The reader of that format, with what is of this one out of its way, as that version sees the folder.
+    earlier = migrate.read(folder.root, tmp_path / "elsewhere", shard=0, stream=ORIGIN.stream)
+    assert earlier is not None
+    assert earlier.applied_sequence == MANIFEST["applied_sequence"], "from here it follows the stream"
 
 
 @pytest.mark.parametrize("origin", [Origin(1, ORIGIN.stream), Origin(0, "another")])

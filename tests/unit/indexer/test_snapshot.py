@@ -321,6 +321,25 @@ def test_one_of_another_format_is_not_used_and_not_called_corrupt(
     assert path.exists()
 
 
+def test_going_back_the_last_one_of_the_own_format_is_used_and_gone_on_with(
+    tmp_path: Path, folder: SnapshotFolder, shard: Shard
+) -> None:
+    write_snapshot(folder, shard)
+    before = digest(shard)
+    shard.apply([replace("vid_c", "plum cake")], sequence=12)
+    newer = write_snapshot(folder, shard)
+    newer.write_text(json.dumps({**json.loads(newer.read_text()), "format_version": 999}))
+    back = SnapshotFolder(tmp_path, ORIGIN)
+    loaded = back.load()
+    assert loaded is not None
+    assert (digest(loaded.shard), loaded.shard.applied_sequence) == (before, 11)
+    loaded.shard.apply([replace("vid_c", "plum cake")], sequence=12)
+    assert write_snapshot(back, loaded.shard) > newer
+    assert newer.exists(), "the way forward again"
+    assert digest(opened(tmp_path).shard) == digest(loaded.shard)
+    assert back.set_aside == []
+
+
 def test_damaged_ones_are_looked_at_and_then_forgotten(folder: SnapshotFolder, shard: Shard) -> None:
     for number in range(7):
         (folder.segments / f"0{number}.corrupt").mkdir()
