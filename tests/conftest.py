@@ -39,7 +39,7 @@ def nats_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield given
         return
     try:
-        with servers.nats_server(tmp_path_factory.mktemp("nats")) as url:
+        with servers.quick_folder(tmp_path_factory) as folder, servers.nats_server(folder) as url:
             yield url
     except servers.MissingProgram as missing:
         pytest.skip(str(missing))
@@ -62,6 +62,16 @@ async def _delete_streams(url: str) -> None:
 
 
 @pytest.fixture(scope="session")
+def lasting_nats_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """URL of another nats-server for what serves a file of tests: :func:`nats_url` leaves its streams alone."""
+    try:
+        with servers.quick_folder(tmp_path_factory) as folder, servers.nats_server(folder) as url:
+            yield url
+    except servers.MissingProgram as missing:
+        pytest.skip(str(missing))
+
+
+@pytest.fixture(scope="session")
 def mongo_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """URL of one MongoDB-protocol server for the whole run; take :func:`mongo_database` for a database."""
     given = os.environ.get("EARMARK_TEST_MONGO_URL")
@@ -69,7 +79,7 @@ def mongo_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield given
         return
     try:
-        with servers.mongo_server(tmp_path_factory.mktemp("mongo")) as url:
+        with servers.quick_folder(tmp_path_factory) as folder, servers.mongo_server(folder) as url:
             yield url
     except servers.MissingProgram as missing:
         pytest.skip(str(missing))
@@ -131,6 +141,20 @@ def model_paths() -> models.ModelPaths:
 def common_settings(nats_url: str, mongo_url: str, mongo_database: str, object_store_url: str) -> CommonSettings:
     """Settings of a service that uses the servers of this test."""
     return mesh.common_settings(nats_url, mongo_url, mongo_database, object_store_url)
+
+
+@pytest.fixture(scope="module")
+async def lasting_settings(
+    lasting_nats_server: str, mongo_url: str, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[CommonSettings]:
+    """Settings of a service that serves all tests of a file; each test begins with `Gateway.clean()`."""
+    name = f"earmark_test_{uuid.uuid4().hex}"
+    objects = tmp_path_factory.mktemp("objects").as_uri()
+    await _delete_streams(lasting_nats_server)
+    yield mesh.common_settings(lasting_nats_server, mongo_url, name, objects)
+    await _delete_streams(lasting_nats_server)
+    with pymongo.MongoClient(mongo_url) as client:
+        client.drop_database(name)
 
 
 @pytest.fixture

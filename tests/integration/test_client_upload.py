@@ -13,16 +13,12 @@ import pytest
 from earmark.client import AsyncClient, Client, Conflict, ConnectionFailed, EarmarkClientError, NotFound
 from earmark.client.resumable import LEAST_BYTES
 from services.common.objects import media_key
-from services.common.settings import CommonSettings
-from tests.support.gateway import Gateway, gateway
+from tests.support.gateway import Gateway
 
 DATA = os.urandom(3 * LEAST_BYTES)
 
 
-@pytest.fixture
-async def mesh(common_settings: CommonSettings) -> AsyncIterator[Gateway]:
-    async with gateway(common_settings, delete_undo_seconds=60) as running:
-        yield running
+GATEWAY = {"delete_undo_seconds": 60}
 
 
 class Breaking(httpx.BaseTransport, httpx.AsyncBaseTransport):

@@ -17,15 +17,15 @@ from google.rpc import error_details_pb2, status_pb2
 from earmark.internal.v1 import shard_service_pb2 as shard_pb
 from earmark.v1 import search_service_pb2, transcript_service_pb2, video_service_pb2
 from services.common.objects import transcript_key
-from services.common.settings import CommonSettings
 from services.common.transcript import Segment, SliceTranscript
 from services.gateway.http.access import is_public
 from services.gateway.versions import plain, versioned
-from tests.support.gateway import Gateway, gateway
+from tests.support.gateway import Gateway
 from tests.support.gateway_peers import chunk
 from tests.support.keys import ADMIN_KEY, KEYS, bearer, make_key, upload
 from tests.support.stored_pictures import put_pictures
 
+GATEWAY = KEYS
 UNKNOWN = f"vid_{'0' * 26}"
 SECRET_WORDS = "the yeast eats the sugar"
 
@@ -42,20 +42,19 @@ class Two:
 
 
 @pytest.fixture
-async def two(common_settings: CommonSettings) -> AsyncIterator[Two]:
-    async with gateway(common_settings, **KEYS) as mesh:
-        made = []
-        for name in ("mine", "theirs"):
-            key = (await make_key(mesh, collections=[name], scopes=["read", "upload"]))["key"]
-            answer = await upload(mesh, key, title=f"A talk of {name}", collection=name)
-            assert answer.status_code == 202, answer.text
-            video_id = answer.json()["video_id"]
-            await transcribe(mesh, video_id)
-            mesh.index(chunk(video_id, 0, SECRET_WORDS))
-            for shard in mesh.shards:
-                shard.videos[video_id] = shard_pb.IndexedVideo(video_id=video_id, collection=name)
-            made += [video_id, key]
-        yield Two(mesh, *made)
+async def two(mesh: Gateway) -> Two:
+    made = []
+    for name in ("mine", "theirs"):
+        key = (await make_key(mesh, collections=[name], scopes=["read", "upload"]))["key"]
+        answer = await upload(mesh, key, title=f"A talk of {name}", collection=name)
+        assert answer.status_code == 202, answer.text
+        video_id = answer.json()["video_id"]
+        await transcribe(mesh, video_id)
+        mesh.index(chunk(video_id, 0, SECRET_WORDS))
+        for shard in mesh.shards:
+            shard.videos[video_id] = shard_pb.IndexedVideo(video_id=video_id, collection=name)
+        made += [video_id, key]
+    return Two(mesh, *made)
 
 
 async def transcribe(mesh: Gateway, video_id: str) -> None:

@@ -11,16 +11,9 @@ import pytest
 from earmark.v1 import video_service_pb2 as pb
 from earmark.v1 import video_service_pb2_grpc as pb_grpc
 from services.common.events import topology
-from tests.support.gateway import Gateway, gateway
-from tests.support.mesh import common_settings
+from tests.support.gateway import Gateway
 
 UNKNOWN = f"vid_{'0' * 26}"
-
-
-@pytest.fixture
-async def mesh(nats_url: str, mongo_url: str, mongo_database: str, object_store_url: str) -> AsyncIterator[Gateway]:
-    async with gateway(common_settings(nats_url, mongo_url, mongo_database, object_store_url)) as running:
-        yield running
 
 
 async def stored(mesh: Gateway, video_id: str) -> tuple[str, str, tuple[str, ...]]:

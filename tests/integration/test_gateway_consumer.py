@@ -1,6 +1,6 @@
 """The gateway's consumers: cleaning up, and failing what nobody could do."""
 
-from collections.abc import AsyncIterator
+import itertools
 
 import pytest
 
@@ -10,23 +10,22 @@ from services.common.events.bus import OwedEvent
 from services.common.events.consumer import Event, Reject, Retry
 from services.common.ids import new_video_id
 from services.common.objects import media_key, transcript_key
-from services.common.settings import CommonSettings
 from services.common.videos.model import Playable, Playback, SliceState, Source, VideoStatus
 from services.gateway.consumer import Cleaner
-from tests.support.gateway import Gateway, gateway
+from tests.support.gateway import Gateway
 from tests.support.mesh import Backbone
 from tests.support.waiting import eventually
 
 SOURCE = Source("a.mp4", "video/mp4", 5, "0" * 64)
 
 
-@pytest.fixture
-async def mesh(common_settings: CommonSettings) -> AsyncIterator[Gateway]:
-    async with gateway(common_settings, sweep_every_seconds=0.2, owed_after_seconds=0.2) as running:
-        yield running
+SEQUENCES = itertools.count(7)
+"""Of the events that were given up: the stream of letters takes each one once."""
+GATEWAY = {"sweep_every_seconds": 0.2, "owed_after_seconds": 0.2}
 
 
-async def dead_letter(base: Backbone, event: OwedEvent, *, consumer: str, sequence: int = 7) -> None:
+async def dead_letter(base: Backbone, event: OwedEvent, *, consumer: str) -> None:
+    sequence = next(SEQUENCES)
     letter = pb.DeadLetter(
         subject=event.subject,
         payload=event.payload,
@@ -86,8 +85,8 @@ async def test_what_is_made_beside_and_dies_fails_no_video(mesh: Gateway) -> Non
     await base.videos.set_playback(video_id, Playback(Playable.PREPARING))
     stored = OwedEvent.of("video.stored", pb.VideoStored(video_id=video_id), video_id)
     unplayable = OwedEvent.of("video.unplayable", pb.VideoUnplayable(video_id=video_id), video_id)
-    await dead_letter(base, stored, consumer="illustrator", sequence=8)
-    await dead_letter(base, unplayable, consumer="renderer", sequence=9)
+    await dead_letter(base, stored, consumer="illustrator")
+    await dead_letter(base, unplayable, consumer="renderer")
 
     async def told() -> bool:
         video = await base.videos.get(video_id)
@@ -103,7 +102,7 @@ async def test_a_letter_nobody_understands_does_not_stop_the_others(mesh: Gatewa
     await base.bus.js.publish("earmark.dead.v1.slicer", payload)
     video_id = await processing(base)
     event = OwedEvent.of("video.uploaded", pb.VideoUploaded(video_id=video_id), video_id)
-    await dead_letter(base, event, consumer="slicer", sequence=8)
+    await dead_letter(base, event, consumer="slicer")
 
     async def failed() -> bool:
         return (await base.videos.get(video_id)).status is VideoStatus.FAILED

@@ -14,18 +14,14 @@ from earmark.v1 import video_pb2
 from earmark.v1 import video_service_pb2 as pb
 from earmark.v1 import video_service_pb2_grpc as video_grpc
 from services.common.objects import media_key
-from services.common.settings import CommonSettings
-from tests.support.gateway import Gateway, gateway
+from tests.support.gateway import Gateway
 from tests.support.gateway_peers import chunk
 from tests.support.waiting import eventually
 
 UNKNOWN = f"vid_{'0' * 26}"
 
 
-@pytest.fixture
-async def mesh(common_settings: CommonSettings) -> AsyncIterator[Gateway]:
-    async with gateway(common_settings, max_upload_bytes=3_000_000) as running:
-        yield running
+GATEWAY = {"max_upload_bytes": 3_000_000}
 
 
 @pytest.fixture
@@ -156,12 +152,13 @@ async def test_a_video_is_watched_to_its_end(mesh: Gateway, videos: video_grpc.V
 
 
 async def test_a_watch_ends_as_unavailable_when_the_gateway_stops(
-    mesh: Gateway, videos: video_grpc.VideoServiceStub
+    own_mesh: Gateway,
 ) -> None:
-    video_id = (await mesh.upload())["video_id"]
+    video_id = (await own_mesh.upload())["video_id"]
+    videos = video_grpc.VideoServiceStub(own_mesh.channel)
     call = videos.WatchVideo(pb.WatchVideoRequest(video_id=video_id))
     await call.read()
-    mesh.stop.set()
+    own_mesh.stop.set()
     with pytest.raises(grpc.aio.AioRpcError) as ended:
         await call.read()
     assert ended.value.code() in {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED}

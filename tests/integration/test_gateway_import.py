@@ -17,19 +17,14 @@ from services.common.events import topology
 from services.common.objects import transcript_key
 from services.common.transcript import SliceTranscript
 from services.common.videos.model import SliceState, VideoStatus
-from tests.support.gateway import Gateway, gateway
-from tests.support.mesh import common_settings
+from tests.support.gateway import Gateway
 from tests.support.waiting import eventually
 
 LIMIT = 200_000
 JSON = {"Content-Type": "application/json; charset=utf-8"}
 
 
-@pytest.fixture
-async def mesh(nats_url: str, mongo_url: str, mongo_database: str, object_store_url: str) -> AsyncIterator[Gateway]:
-    common = common_settings(nats_url, mongo_url, mongo_database, object_store_url)
-    async with gateway(common, import_max_bytes=LIMIT, stalled_after_seconds=3600) as running:
-        yield running
+GATEWAY = {"import_max_bytes": LIMIT, "stalled_after_seconds": 3600}
 
 
 def talk(**more: Any) -> dict[str, Any]:
@@ -56,14 +51,16 @@ async def imported(mesh: Gateway, **more: Any) -> dict[str, Any]:
 
 async def kinds(mesh: Gateway) -> list[str]:
     bus = mesh.backbone.bus
-    last = await bus.last_sequence()
-    return [topology.kind_of((await bus.js.get_msg(topology.EVENTS, seq=n)).subject or "") for n in range(1, last + 1)]
+    first, last = mesh.first_sequence, await bus.last_sequence()
+    return [
+        topology.kind_of((await bus.js.get_msg(topology.EVENTS, seq=n)).subject or "") for n in range(first, last + 1)
+    ]
 
 
 async def nothing_is_left(mesh: Gateway) -> None:
     assert await mesh.backbone.videos.page(limit=1) == []
     assert await mesh.backbone.objects.list("videos/") == []
-    assert await mesh.backbone.bus.last_sequence() == 0
+    assert await mesh.backbone.bus.last_sequence() == mesh.first_sequence - 1
 
 
 async def test_an_import_is_a_video_that_waits_to_be_embedded(mesh: Gateway) -> None:

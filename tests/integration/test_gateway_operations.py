@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-
-import pytest
-
 from services.common.events.roll_call import call_roll
 from services.common.registry import IndexerRegistry, Peer
 from services.common.settings import CommonSettings
@@ -14,18 +10,12 @@ from tests.support.gateway import Gateway, gateway
 from tests.support.gateway_peers import chunk
 
 
-@pytest.fixture
-async def mesh(common_settings: CommonSettings) -> AsyncIterator[Gateway]:
-    async with gateway(common_settings) as running:
-        yield running
-
-
-async def test_an_operator_sees_index_queues_workers_speed_and_queries(mesh: Gateway) -> None:
-    video = await mesh.upload()
-    mesh.index(chunk(video["video_id"], 0, "the yeast eats the sugar"))
+async def test_an_operator_sees_index_queues_workers_speed_and_queries(own_mesh: Gateway) -> None:
+    video = await own_mesh.upload()
+    own_mesh.index(chunk(video["video_id"], 0, "the yeast eats the sugar"))
     for query in ("yeast", "Yeast", "sugar"):
-        assert (await mesh.http.get("/search", params={"q": query})).status_code == 200
-    answer = await mesh.http.get("/v1/operations")
+        assert (await own_mesh.http.get("/search", params={"q": query})).status_code == 200
+    answer = await own_mesh.http.get("/v1/operations")
     assert answer.status_code == 200, answer.text
     shown = answer.json()
     assert [shard["shard"] for shard in shown["shards"]] == [0, 1]
@@ -50,9 +40,9 @@ async def test_an_operator_sees_index_queues_workers_speed_and_queries(mesh: Gat
     assert shown["problems"] == []
 
 
-async def test_what_does_not_answer_is_shown_as_away(mesh: Gateway) -> None:
-    await IndexerRegistry(mesh.backbone.database).announce(Peer(1, 1, f"127.0.0.1:{free_port()}"))
-    shown = (await mesh.http.get("/v1/operations")).json()
+async def test_what_does_not_answer_is_shown_as_away(own_mesh: Gateway) -> None:
+    await IndexerRegistry(own_mesh.backbone.database).announce(Peer(1, 1, f"127.0.0.1:{free_port()}"))
+    shown = (await own_mesh.http.get("/v1/operations")).json()
     assert [[one["state"] for one in shard["replicas"]] for shard in shown["shards"]] == [["ready"], ["ready", "away"]]
     assert shown["shards"][1]["replicas"][1]["problem"]
 
@@ -65,9 +55,9 @@ async def test_queries_are_not_shown_where_they_are_not_kept(common_settings: Co
         assert "nobody should know" not in answer.text
 
 
-async def test_the_roll_is_answered_as_long_as_the_process_serves(mesh: Gateway) -> None:
-    assert [one["service"] for one in await call_roll(mesh.backbone.bus, seconds=0.2)] == ["gateway"]
-    mesh.stop.set()
-    assert mesh.task is not None
-    await mesh.task
-    assert await call_roll(mesh.backbone.bus, seconds=0.2) == []
+async def test_the_roll_is_answered_as_long_as_the_process_serves(own_mesh: Gateway) -> None:
+    assert [one["service"] for one in await call_roll(own_mesh.backbone.bus, seconds=0.2)] == ["gateway"]
+    own_mesh.stop.set()
+    assert own_mesh.task is not None
+    await own_mesh.task
+    assert await call_roll(own_mesh.backbone.bus, seconds=0.2) == []

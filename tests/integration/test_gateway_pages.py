@@ -5,14 +5,7 @@ from collections.abc import AsyncIterator
 import pytest
 from playwright.async_api import Page, async_playwright
 
-from services.common.settings import CommonSettings
-from tests.support.gateway import Gateway, gateway
-
-
-@pytest.fixture
-async def mesh(common_settings: CommonSettings) -> AsyncIterator[Gateway]:
-    async with gateway(common_settings) as running:
-        yield running
+from tests.support.gateway import Gateway
 
 
 @pytest.fixture

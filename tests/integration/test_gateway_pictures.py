@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-
 import httpx
-import pytest
 
 from services.common.events import topology
 from services.common.objects import rendition_key
@@ -16,12 +13,6 @@ from tests.support.keys import KEYS, bearer, make_key, upload
 from tests.support.stored_pictures import pixels, put_pictures
 
 RENDITION = Rendition("01h0000000000000000000000r", "video/mp4", 9)
-
-
-@pytest.fixture
-async def mesh(common_settings: CommonSettings) -> AsyncIterator[Gateway]:
-    async with gateway(common_settings) as running:
-        yield running
 
 
 def reason(response: httpx.Response) -> tuple[int, str]:

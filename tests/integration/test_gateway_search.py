@@ -2,7 +2,6 @@
 
 import datetime as dt
 import itertools
-from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from typing import Any
 
@@ -26,12 +25,6 @@ from tests.support.waiting import eventually
 
 FIRST, SECOND = range(128), range(128, 256)
 LONG, SHORT, OLD = video_of_slot(FIRST), video_of_slot(SECOND), video_of_slot(SECOND, 1)
-
-
-@pytest.fixture
-async def mesh(common_settings: CommonSettings) -> AsyncIterator[Gateway]:
-    async with gateway(common_settings) as running:
-        yield running
 
 
 def fill(mesh: Gateway) -> None:
@@ -189,17 +182,17 @@ async def test_a_video_says_what_of_it_is_searchable_and_a_search_waits_for_it(m
 # ── indexers come and go ─────────────────────────────────────────────────────────────────────────
 
 
-async def test_indexers_that_come_move_and_go_are_noticed(mesh: Gateway) -> None:
-    fill(mesh)
-    registry = IndexerRegistry(mesh.backbone.database)
-    first = mesh.shards[0]
+async def test_indexers_that_come_move_and_go_are_noticed(own_mesh: Gateway) -> None:
+    fill(own_mesh)
+    registry = IndexerRegistry(own_mesh.backbone.database)
+    first = own_mesh.shards[0]
     second = FakeShard(0, list(first.chunks), replica=1, videos=first.videos)
 
     asked = itertools.count()
 
     async def answered_by(shard: int, replica: int) -> bool:
         # The same question would go to the same replica.
-        response = (await mesh.http.get("/search", params={"q": "bread" + " ?" * (next(asked) % 16)})).json()
+        response = (await own_mesh.http.get("/search", params={"q": "bread" + " ?" * (next(asked) % 16)})).json()
         assert len(response["hits"]) == 3, "no search is lost meanwhile"
         assert response["coverage"]["complete"]
         return {"shard": shard, "replica": replica, "applied_sequence": 0, "lag": 0} in response["coverage"]["replicas"]
@@ -208,7 +201,7 @@ async def test_indexers_that_come_move_and_go_are_noticed(mesh: Gateway) -> None
         server = await stack.enter_async_context(peer(second))
         await registry.announce(Peer(0, 1, server.target))
         await eventually(lambda: answered_by(0, 1))
-        await registry.withdraw(Peer(0, 0, mesh.servers["shard 0"].target))
+        await registry.withdraw(Peer(0, 0, own_mesh.servers["shard 0"].target))
 
         async def alone() -> bool:
             before = first.behaviour.calls
@@ -220,28 +213,28 @@ async def test_indexers_that_come_move_and_go_are_noticed(mesh: Gateway) -> None
         moved = await stack.enter_async_context(peer(first))
         await registry.announce(Peer(0, 0, moved.target))
         await eventually(lambda: answered_by(0, 0))
-    state = (await mesh.http.get("/readyz")).json()["checks"]["shard 0"]
+    state = (await own_mesh.http.get("/readyz")).json()["checks"]["shard 0"]
     assert state["detail"].endswith("of 2 replicas")
 
 
-async def test_one_replica_dead_and_the_answers_are_the_same(mesh: Gateway) -> None:
-    fill(mesh)
-    registry = IndexerRegistry(mesh.backbone.database)
-    first = mesh.shards[0]
-    before = (await mesh.http.get("/search", params={"q": "bread"})).json()["hits"]
+async def test_one_replica_dead_and_the_answers_are_the_same(own_mesh: Gateway) -> None:
+    fill(own_mesh)
+    registry = IndexerRegistry(own_mesh.backbone.database)
+    first = own_mesh.shards[0]
+    before = (await own_mesh.http.get("/search", params={"q": "bread"})).json()["hits"]
     async with AsyncExitStack() as stack:
         second = FakeShard(0, list(first.chunks), replica=1, videos=first.videos)
         server = await stack.enter_async_context(peer(second))
         await registry.announce(Peer(0, 1, server.target))
 
         async def joined() -> bool:
-            await found(mesh)
+            await found(own_mesh)
             return second.behaviour.calls > 0
 
         await eventually(joined)
         first.ready = False
         for _ in range(10):
-            answer = (await mesh.http.get("/search", params={"q": "bread"})).json()
+            answer = (await own_mesh.http.get("/search", params={"q": "bread"})).json()
             assert (answer["hits"], answer["coverage"]["complete"]) == (before, True)
 
 

@@ -1,7 +1,6 @@
 """What an uploader says of the speech in a video, and what is shown of what likely nobody said."""
 
 import io
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -10,19 +9,12 @@ from earmark.client import AsyncClient, InvalidRequest
 from services.common.objects import transcript_key
 from services.common.speech import SpeechOptions
 from services.common.transcript import Segment, SliceTranscript
-from tests.support.gateway import Gateway, gateway
-from tests.support.mesh import common_settings
+from tests.support.gateway import Gateway
 
 FILE = ("file", ("talk.mp4", b"media", "video/mp4"))
 ANEW: tuple[str, Any] = ("duplicate", (None, "allow"))
 TOLD = {"language": " DE ", "prompt": "Ein Vortrag\nüber Brot.", "hotwords": "Teigling, Stückgare", "task": "translate"}
 KEPT = SpeechOptions("de", "Ein Vortrag über Brot.", "Teigling, Stückgare", "translate")
-
-
-@pytest.fixture
-async def mesh(nats_url: str, mongo_url: str, mongo_database: str, object_store_url: str) -> AsyncIterator[Gateway]:
-    async with gateway(common_settings(nats_url, mongo_url, mongo_database, object_store_url)) as running:
-        yield running
 
 
 async def test_what_is_said_of_the_speech_is_kept_for_the_recognizer(mesh: Gateway) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-
 import grpc
 import httpx
 import pytest
@@ -18,11 +16,7 @@ from services.common.videos.model import SliceState, VideoStatus
 from tests.support.gateway import Gateway, gateway
 from tests.support.waiting import eventually
 
-
-@pytest.fixture
-async def mesh(common_settings: CommonSettings) -> AsyncIterator[Gateway]:
-    async with gateway(common_settings, delete_undo_seconds=3600) as running:
-        yield running
+GATEWAY = {"delete_undo_seconds": 3600}
 
 
 def reason_of(answer: httpx.Response) -> tuple[int, str]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import re
 import runpy
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +12,7 @@ import grpc
 import pytest
 
 from earmark.v1 import search_service_pb2, transcript_service_pb2, video_pb2, video_service_pb2
-from services.common.settings import CommonSettings
-from tests.support.gateway import Gateway, gateway
+from tests.support.gateway import Gateway
 from tests.support.keys import ADMIN_KEY, KEYS
 
 LINES = [(0.0, 4.25, "The yeast eats the sugar."), (4.25, 9.0, "That is what makes the bread rise.")]
@@ -24,10 +22,7 @@ ROOT = Path(__file__).resolve().parents[2]
 Calls: Any = runpy.run_path(str(ROOT / "examples" / "grpc_calls.py"))["Calls"]
 
 
-@pytest.fixture
-async def mesh(common_settings: CommonSettings) -> AsyncIterator[Gateway]:
-    async with gateway(common_settings, delete_undo_seconds=60, **KEYS) as running:
-        yield running
+GATEWAY = {"delete_undo_seconds": 60, **KEYS}
 
 
 def every_call() -> set[str]:

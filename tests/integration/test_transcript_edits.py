@@ -18,19 +18,14 @@ from services.common.videos.store import VideoStore
 from services.embedder.app import build
 from services.embedder.settings import Settings
 from services.gateway.edits import Edits
-from tests.support.gateway import Gateway, gateway
-from tests.support.mesh import common_settings
+from tests.support.gateway import Gateway
 from tests.support.mortal import Killed, Life, Mortal
 from tests.support.waiting import eventually
 
 VTT = {"Content-Type": "text/vtt"}
 
 
-@pytest.fixture
-async def mesh(nats_url: str, mongo_url: str, mongo_database: str, object_store_url: str) -> AsyncIterator[Gateway]:
-    common = common_settings(nats_url, mongo_url, mongo_database, object_store_url)
-    async with gateway(common, import_max_bytes=100_000, stalled_after_seconds=3600) as running:
-        yield running
+GATEWAY = {"import_max_bytes": 100_000, "stalled_after_seconds": 3600}
 
 
 @pytest.fixture

@@ -14,20 +14,16 @@ from earmark.v1 import video_service_pb2 as video_pb
 from earmark.v1 import video_service_pb2_grpc as video_grpc
 from services.common.ids import new_video_id
 from services.common.objects import transcript_key
-from services.common.settings import CommonSettings
 from services.common.speech import SpeechOptions
 from services.common.transcript import Segment, SliceTranscript, Word
 from services.common.videos.model import Source
 from tests.integration.test_gateway_grpc import details_of
-from tests.support.gateway import Gateway, gateway
+from tests.support.gateway import Gateway
 
 VTT = "WEBVTT\n\n00:01.000 --> 00:03.000\n<v Ann>Hello there.\n"
 
 
-@pytest.fixture
-async def mesh(common_settings: CommonSettings) -> AsyncIterator[Gateway]:
-    async with gateway(common_settings, import_max_bytes=2000, stalled_after_seconds=3600) as running:
-        yield running
+GATEWAY = {"import_max_bytes": 2000, "stalled_after_seconds": 3600}
 
 
 @pytest.fixture

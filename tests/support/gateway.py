@@ -1,6 +1,7 @@
 """A whole gateway in this process, on real servers, with fake peers that are real gRPC servers."""
 
 import asyncio
+import shutil
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -10,6 +11,7 @@ import grpc
 import httpx
 
 from earmark.internal.v1 import shard_service_pb2 as shard_pb
+from services.common.events import topology
 from services.common.registry import IndexerRegistry, Peer
 from services.common.rpc import connect
 from services.common.runner import serve
@@ -36,6 +38,8 @@ class Gateway:
     servers: dict[str, PeerServer]
     stop: asyncio.Event = field(default_factory=asyncio.Event)
     task: asyncio.Task[int] | None = None
+    first_sequence: int = 1
+    """Of the events of this test, in the stream of events."""
 
     def index(self, *chunks: shard_pb.Chunk) -> None:
         """Puts chunks into the shards that own them."""
@@ -48,6 +52,29 @@ class Gateway:
         assert response.status_code == 202, response.text
         video: dict[str, Any] = response.json()
         return video
+
+    async def clean(self) -> None:
+        """Takes away what a test left, so that the next one can use the same gateway.
+
+        Not what the gateway knows by itself (which peers are well, what it measured, vectors of queries): a test that
+        depends on it, or on settings of its own, starts a gateway of its own.
+        """
+        assert self.task is not None
+        assert not self.task.done(), f"the gateway ended: {self.task}"
+        database, jetstream = self.backbone.database, self.backbone.bus.js
+        for name in await database.list_collection_names():
+            if name not in {"indexers", "routing"}:
+                await database[name].delete_many({})
+        for stream in topology.STREAMS:
+            await jetstream.purge_stream(stream.name)
+        self.first_sequence = await self.backbone.bus.last_sequence() + 1
+        root = self.backbone.objects.root
+        assert root is not None, "an object store in a folder"
+        for path in root.iterdir():
+            shutil.rmtree(path)
+        self.http.cookies.clear()
+        for fake in (self.embedder, *self.shards):
+            vars(fake).update(vars(FakeEmbedder() if isinstance(fake, FakeEmbedder) else FakeShard(fake.shard)))
 
 
 @asynccontextmanager
@@ -77,7 +104,7 @@ async def gateway(common: CommonSettings, **given: Any) -> AsyncIterator[Gateway
             }
         )
         url = f"http://127.0.0.1:{settings.http_port}"
-        http = await stack.enter_async_context(httpx.AsyncClient(base_url=url, timeout=20))
+        http = await stack.enter_async_context(httpx.AsyncClient(base_url=url, timeout=20, verify=False))
         channel = connect(f"127.0.0.1:{settings.grpc_port}")
         stack.push_async_callback(channel.close, None)
         running = Gateway(settings, http, channel, base, embedder, shards, servers)

@@ -2,11 +2,15 @@
 
 import asyncio
 import os
+import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pytest
 
 from earmark.local import servers
 from earmark.local.paths import DataDir
@@ -18,6 +22,22 @@ from tests.support.waiting import eventually_sync
 __all__ = ["MissingProgram", "find_program", "mongo_server", "nats_server"]
 
 START_TIMEOUT_SECONDS = 60.0
+MEMORY = Path("/dev/shm")
+MEMORY_BYTES = 2 * 2**30
+
+
+@contextmanager
+def quick_folder(temporary: pytest.TempPathFactory) -> Iterator[Path]:
+    """A folder for the data of a server: in memory where there is room.
+
+    Servers sync every write before they acknowledge it, and the disk of a busy machine takes longer over that than the
+    test over everything else. What is killed finds its data again either way; only a machine without power would not.
+    """
+    if MEMORY.is_dir() and os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free >= MEMORY_BYTES:
+        with TemporaryDirectory(prefix="earmark-test-", dir=MEMORY, ignore_cleanup_errors=True) as folder:
+            yield Path(folder)
+    else:
+        yield temporary.mktemp("server")
 
 
 @contextmanager
