@@ -14,20 +14,15 @@ from services.common.errors import Unavailable
 from services.common.objects import media_key, slice_audio_key, transcript_key
 from services.common.transcript import Segment, SliceTranscript, Word
 from services.common.videos.model import VideoStatus, VideoWarning
-from tests.support.gateway import Gateway, gateway
+from tests.support.gateway import Gateway
 from tests.support.gateway_peers import chunk, video_of_slot
-from tests.support.mesh import common_settings
 from tests.support.waiting import eventually
 
 UNKNOWN = f"vid_{'0' * 26}"
 LIMIT = 3 * 1024 * 1024
 
 
-@pytest.fixture
-async def mesh(nats_url: str, mongo_url: str, mongo_database: str, object_store_url: str) -> AsyncIterator[Gateway]:
-    common = common_settings(nats_url, mongo_url, mongo_database, object_store_url)
-    async with gateway(common, max_upload_bytes=LIMIT) as running:
-        yield running
+GATEWAY = {"max_upload_bytes": LIMIT}
 
 
 def error_of(response: httpx.Response, code: int, status: str, reason: str) -> dict[str, Any]:
@@ -532,22 +527,22 @@ async def test_whatever_answers_get_answers_head(mesh: Gateway) -> None:
     assert route in (await mesh.http.get("/metrics")).text
 
 
-async def test_a_partial_answer_says_so(mesh: Gateway) -> None:
-    first, _ = fill(mesh)
-    mesh.shards[1].behaviour.delay_seconds = 30
-    answer = (await mesh.http.get("/search", params={"q": "bread"})).json()
+async def test_a_partial_answer_says_so(own_mesh: Gateway) -> None:
+    first, _ = fill(own_mesh)
+    own_mesh.shards[1].behaviour.delay_seconds = 30
+    answer = (await own_mesh.http.get("/search", params={"q": "bread"})).json()
     assert [hit["video_id"] for hit in answer["hits"]] == [first]
     assert answer["coverage"]["complete"] is False
     assert answer["coverage"]["missing"] == [{"shard": 1, "reason": "DEADLINE_EXCEEDED"}]
 
 
-async def test_without_the_embedder_words_still_find(mesh: Gateway) -> None:
-    fill(mesh)
-    mesh.embedder.behaviour.error = Unavailable("loading")
-    answer = (await mesh.http.get("/search", params={"q": "bread"})).json()
+async def test_without_the_embedder_words_still_find(own_mesh: Gateway) -> None:
+    fill(own_mesh)
+    own_mesh.embedder.behaviour.error = Unavailable("loading")
+    answer = (await own_mesh.http.get("/search", params={"q": "bread"})).json()
     assert len(answer["hits"]) == 2
     assert (answer["coverage"]["legs"], answer["coverage"]["complete"]) == (["keyword"], False)
-    refused = await mesh.http.get("/search", params={"q": "bread", "mode": "semantic"})
+    refused = await own_mesh.http.get("/search", params={"q": "bread", "mode": "semantic"})
     error_of(refused, 503, "UNAVAILABLE", "EMBEDDER_UNAVAILABLE")
     assert refused.headers["retry-after"] == "1"
 
@@ -646,13 +641,13 @@ async def test_an_unforeseen_error_tells_an_id_and_nothing_else(mesh: Gateway) -
     assert "format" not in error["message"]
 
 
-async def test_stopping_ends_streams_without_saying_they_ended(mesh: Gateway) -> None:
-    video_id = (await mesh.upload())["video_id"]
+async def test_stopping_ends_streams_without_saying_they_ended(own_mesh: Gateway) -> None:
+    video_id = (await own_mesh.upload())["video_id"]
     lines: list[str] = []
-    async with mesh.http.stream("GET", f"/videos/{video_id}/events") as stream:
+    async with own_mesh.http.stream("GET", f"/videos/{video_id}/events") as stream:
         async for line in stream.aiter_lines():
             lines.append(line)
             if line.startswith("data: "):
-                mesh.stop.set()
+                own_mesh.stop.set()
     assert not any("event: end" in line for line in lines)
-    assert (await mesh.backbone.videos.get(video_id)).status is VideoStatus.UPLOADED
+    assert (await own_mesh.backbone.videos.get(video_id)).status is VideoStatus.UPLOADED

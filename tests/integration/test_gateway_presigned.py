@@ -5,13 +5,13 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
 from services.common.objects import media_key
+from services.common.settings import CommonSettings
 from tests.support import s3
 from tests.support.gateway import Gateway, gateway
 from tests.support.mesh import common_settings
@@ -26,20 +26,14 @@ def s3_endpoint() -> Iterator[str]:
         yield url
 
 
-@pytest.fixture
-async def mesh(
-    s3_endpoint: str,
-    nats_url: str,
-    mongo_url: str,
-    mongo_database: str,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> AsyncIterator[Gateway]:
-    for name, value in s3.environment(s3_endpoint).items():
-        monkeypatch.setenv(name, value)
-    url = f"s3://{s3.make_bucket(s3_endpoint, tmp_path.name)}/media"
-    async with gateway(common_settings(nats_url, mongo_url, mongo_database, url)) as running:
-        yield running
+@pytest.fixture(scope="module")
+async def lasting_gateway(s3_endpoint: str, lasting_settings: CommonSettings) -> AsyncIterator[Gateway]:
+    url = f"s3://{s3.make_bucket(s3_endpoint, 'presigned')}/media"
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in s3.environment(s3_endpoint).items():
+            patch.setenv(name, value)
+        async with gateway(lasting_settings.model_copy(update={"object_store_url": url})) as running:
+            yield running
 
 
 def reason_of(answer: httpx.Response) -> tuple[int, str]:

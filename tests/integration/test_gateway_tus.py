@@ -17,6 +17,7 @@ import httpx
 import pytest
 
 from services.common.objects import media_key
+from services.common.settings import CommonSettings
 from tests.support import s3
 from tests.support.gateway import Gateway, gateway
 from tests.support.keys import ADMIN_KEY, KEYS, bearer, make_key
@@ -36,24 +37,18 @@ def s3_endpoint() -> Iterator[str]:
         yield url
 
 
-@pytest.fixture(params=["folder", "s3"])
-async def mesh(
-    request: pytest.FixtureRequest,
-    nats_url: str,
-    mongo_url: str,
-    mongo_database: str,
-    object_store_url: str,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> AsyncIterator[Gateway]:
-    url = object_store_url
-    if request.param == "s3":
-        endpoint = request.getfixturevalue("s3_endpoint")
-        for name, value in s3.environment(endpoint).items():
-            monkeypatch.setenv(name, value)
-        url = f"s3://{s3.make_bucket(endpoint, tmp_path.name)}/media"
-    async with gateway(common_settings(nats_url, mongo_url, mongo_database, url), **SETTINGS) as running:
-        yield running
+@pytest.fixture(scope="module", params=["folder", "s3"])
+async def lasting_gateway(request: pytest.FixtureRequest, lasting_settings: CommonSettings) -> AsyncIterator[Gateway]:
+    settings = lasting_settings
+    with pytest.MonkeyPatch.context() as patch:
+        if request.param == "s3":
+            endpoint = request.getfixturevalue("s3_endpoint")
+            for name, value in s3.environment(endpoint).items():
+                patch.setenv(name, value)
+            url = f"s3://{s3.make_bucket(endpoint, 'tus')}/media"
+            settings = lasting_settings.model_copy(update={"object_store_url": url})
+        async with gateway(settings, **SETTINGS) as running:
+            yield running
 
 
 def said(**values: str) -> dict[str, str]:

@@ -10,7 +10,6 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx
-import pytest
 
 from earmark.v1 import video_service_pb2 as pb
 from earmark.v1 import video_service_pb2_grpc as rpc
@@ -22,12 +21,6 @@ from tests.support.keys import KEYS, bearer, make_key
 from tests.support.waiting import eventually
 
 VTT = b"WEBVTT\n\n00:00.000 --> 00:04.000\nThe yeast eats the sugar.\n"
-
-
-@pytest.fixture
-async def mesh(common_settings: CommonSettings) -> AsyncIterator[Gateway]:
-    async with gateway(common_settings) as running:
-        yield running
 
 
 async def upload(mesh: Gateway, data: bytes = b"the same", **given: Any) -> httpx.Response:
