@@ -34,8 +34,8 @@ $(DEV): $(PINS)
 	@tools/setup.sh all,dev $@ $(RUNTIME)
 
 .PHONY: test
-test: $(DEV) ## unit, contract, integration and short e2e tests, two files at a time
-	$(PYTEST) -n 2 --dist loadfile tests/unit tests/contract tests/integration tests/e2e -m "not slow" $(ARGS)
+test: $(DEV) ## unit, contract, integration and short e2e tests, three files at a time; what takes longest first
+	$(PYTEST) -n 3 --dist loadfile --no-loadscope-reorder tests/e2e tests/integration tests/contract tests/unit -m "not slow" $(ARGS)
 
 .PHONY: test-unit
 test-unit: $(DEV) ## tests without network or other processes; seconds
@@ -46,7 +46,7 @@ test-e2e: $(DEV) ## the whole mesh on real media, the slow ones too
 	$(PYTEST) tests/e2e $(ARGS)
 
 .PHONY: test-slow
-test-slow: $(DEV) ## what takes minutes and is left out of `make test`
+test-slow: $(DEV) ## what `make test` leaves out because it takes long (of e2e: `make test-e2e`)
 	$(PYTEST) tests/unit tests/integration -m slow $(ARGS)
 
 .PHONY: test-chaos

@@ -4,11 +4,13 @@ import os
 import uuid
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Any
 
 import nats
 import pymongo
 import pytest
 from hypothesis import HealthCheck, settings
+from xdist.scheduler import LoadFileScheduling
 
 from earmark.local import models
 from services.common.settings import CommonSettings
@@ -29,6 +31,20 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         layer = next((part for part in folders if part in LAYERS), None)
         if layer:
             item.add_marker(layer)
+
+
+class OneMesh(LoadFileScheduling):
+    """Gives out whole files, as `--dist loadfile` does, and the end-to-end tests as one: a mesh takes long to start."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file: str = super()._split_scope(nodeid)
+        return "tests/e2e" if file.startswith("tests/e2e/") else file
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> OneMesh | None:
+    """Chooses it where whole files are asked for."""
+    return OneMesh(config, log) if config.getoption("dist") == "loadfile" else None
 
 
 @pytest.fixture(scope="session")

@@ -27,16 +27,20 @@ MEANING = "why does my drink taste acidic"
 WORDS = '"carbon dioxide from roasting"'
 IMAGES = REPOSITORY / "docs" / "images"
 READY_MS = 240_000
+PICTURES = os.environ.get("EARMARK_SCREENSHOTS") == "1"
 
 
-@pytest.fixture(params=[pytest.param(1280, id="wide"), pytest.param(390, id="phone")])
+@pytest.fixture(params=[pytest.param(1280, id="wide"), pytest.param(390, id="phone", marks=pytest.mark.slow)])
 def width(request: pytest.FixtureRequest) -> int:
     return int(request.param)
 
 
 @pytest.fixture(scope="module")
-def videos(browser: Browser, mesh: LocalMesh) -> dict[str, str]:
+def videos(browser: Browser, mesh: LocalMesh, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """Ids of two samples by their file names, put in by the page and searchable."""
+    bees = SAMPLES / BEES
+    if not PICTURES:  # those show all of it; to find the dance in it takes less
+        bees = clipped(bees, tmp_path_factory.mktemp("clip") / BEES, seconds=48)
     with browser.new_context(viewport={"width": 1280, "height": 844}, base_url=mesh.url) as context:
         page = context.new_page()
         page.goto("/library")
@@ -50,7 +54,7 @@ def videos(browser: Browser, mesh: LocalMesh) -> dict[str, str]:
               }).observe(document.querySelector("#videos"), {subtree: true, childList: true});
             }"""
         )
-        page.locator("#files").set_input_files([SAMPLES / COFFEE, SAMPLES / BEES])
+        page.locator("#files").set_input_files([SAMPLES / COFFEE, bees])
         expect(page.locator("#tray")).to_contain_text(COFFEE)
         cards = page.locator("#videos .video").filter(has_text=re.compile("Brewing better coffee|How bees make honey"))
         expect(cards).to_have_count(2, timeout=30_000)
@@ -133,6 +137,7 @@ def test_the_library_lists_the_videos(page: Page, width: int) -> None:
     picture(page, "library", width)
 
 
+@pytest.mark.slow
 def test_operations_show_the_shards_and_what_was_asked(wide: Page) -> None:
     wide.goto("/?q=zyzzyva+quokka&mode=keyword")  # said in no talk
     expect(wide.locator(".nothing")).to_be_visible()
@@ -146,6 +151,7 @@ def test_operations_show_the_shards_and_what_was_asked(wide: Page) -> None:
     picture(wide, "operations", 1280)
 
 
+@pytest.mark.slow
 def test_an_upload_goes_on_after_the_network_was_away(
     browser: Browser, mesh: LocalMesh, videos: dict[str, str], tmp_path: Path
 ) -> None:
@@ -263,6 +269,6 @@ def accessible(page: Page) -> None:
 
 def picture(page: Page, name: str, width: int) -> None:
     """Takes a picture for the documentation when asked to."""
-    if os.environ.get("EARMARK_SCREENSHOTS") == "1":
+    if PICTURES:
         IMAGES.mkdir(parents=True, exist_ok=True)
         page.screenshot(path=IMAGES / f"page-{name}-{'wide' if width > 600 else 'phone'}.png")

@@ -90,6 +90,7 @@ def reference(source: Path, prompt: str = "") -> np.ndarray:
     return model.encode(list(PROBES), prompt=prompt or None, normalize_embeddings=True, show_progress_bar=False)
 
 
+@pytest.mark.slow
 async def test_the_packaged_model_runs_the_short_way_and_agrees(model_paths: Any, embedding_cache: Path) -> None:
     source = Path(model_paths.embedding)
     model, manifest = await loaded(source, embedding_cache)
@@ -188,6 +189,7 @@ def files(folder: Path, pattern: str) -> list[Path]:
     return [*folder.glob(pattern)]
 
 
+@pytest.mark.slow
 async def test_what_is_no_model_is_refused_with_what_to_do(tmp_path: Path) -> None:
     empty, broken = tmp_path / "notes", tmp_path / "broken"
     empty.mkdir()

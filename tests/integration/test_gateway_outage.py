@@ -1,5 +1,6 @@
 """What the gateway says while what it needs is away."""
 
+import asyncio
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -21,11 +22,14 @@ async def test_without_the_database_search_goes_on_and_the_rest_says_why(
             database.close()
             answer = await mesh.http.get("/search", params={"q": "bread"})
             assert len(answer.json()["hits"]) == 1
-            refused = await mesh.http.get(f"/videos/{new_video_id()}")
+            # Each is refused once no server was found for five seconds.
+            refused, upload = await asyncio.gather(
+                mesh.http.get(f"/videos/{new_video_id()}"),
+                mesh.http.post("/videos/upload", files={"file": ("a.mp4", b"x", "video/mp4")}),
+            )
             error = refused.json()["error"]
             assert (refused.status_code, error["status"]) == (503, "UNAVAILABLE")
             assert error["details"][0]["reason"] == "DATABASE_UNAVAILABLE"
-            upload = await mesh.http.post("/videos/upload", files={"file": ("a.mp4", b"x", "video/mp4")})
             assert upload.status_code == 503
             assert await mesh.backbone.objects.list("videos/") == []
             assert (await mesh.http.get("/healthz")).status_code == 200

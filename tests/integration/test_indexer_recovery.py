@@ -24,7 +24,7 @@ async def texts(one: Indexer) -> list[str]:
 
 
 async def test_ready_means_that_all_that_waited_is_in(backbone: Backbone, tmp_path: Path) -> None:
-    said = [f"apple {number}" for number in range(30)]
+    said = [f"apple {number}" for number in range(12)]
     for text in said:
         await add_video(backbone, [[text]])
     async with indexer(indexer_settings(backbone.settings, tmp_path)) as one:
@@ -175,7 +175,7 @@ async def test_kill_9_in_the_middle_loses_nothing_and_doubles_nothing(backbone: 
                 del expected[victim]
                 await backbone.videos.mark_deleting(victim)
 
-    for life in range(3):
+    for life in range(2):
         async with spawned(settings, tmp_path / "log") as one:
             await one.until_serving()
             before = (await one.state()).chunk_count

@@ -158,6 +158,7 @@ async def test_a_move_that_is_called_off_leaves_no_copy(backbone: Backbone, tmp_
         assert await texts(one, SLOT) == ["apple 1", "apple 2"]
 
 
+@pytest.mark.slow
 async def test_a_filling_that_was_killed_begins_again_and_doubles_nothing(backbone: Backbone, tmp_path: Path) -> None:
     """Nobody has indexed these videos yet, so that the filling has slices to move on, after their chunks are there."""
     await SlotTables(backbone.database).load_or_create(2)
@@ -370,7 +371,7 @@ async def test_what_is_damaged_in_the_store_is_filled_in_from_the_documents(back
 
 
 @pytest.mark.parametrize(
-    "damage", ["state", *(pytest.param(name, marks=pytest.mark.slow) for name in ("json", "segments")), "none"]
+    "damage", [*(pytest.param(name, marks=pytest.mark.slow) for name in ("state", "json", "segments")), "none"]
 )
 async def test_without_a_sound_snapshot_in_the_store_the_documents_do(
     backbone: Backbone, tmp_path: Path, damage: str

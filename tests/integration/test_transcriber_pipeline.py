@@ -144,6 +144,7 @@ async def test_a_video_is_cut_and_every_slice_transcribed_in_the_clock_of_the_me
         assert all(s.start <= w.start <= w.end <= s.end for s in found.segments for w in s.words)
 
 
+@pytest.mark.slow
 async def test_a_long_video_does_not_hold_a_short_one_back(backbone: Backbone, tmp_path: Path) -> None:
     """One decoder and one recognizer for all. The long video is there first, and its slices wait."""
     speech = to_s16(np.concatenate(list(MediaReader(SAMPLE, max_seconds=3600).blocks())))

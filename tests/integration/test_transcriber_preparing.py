@@ -34,6 +34,12 @@ SOURCE = Source(filename="talk.mp4", content_type="video/mp4", bytes=5, sha256="
 LIMITS = PreparingLimits(memory_bytes=2**31, step_cpu_seconds=0.2)
 
 
+@pytest.fixture(scope="module")
+def long_media(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Media whose rendition takes long enough to be disturbed."""
+    return video(tmp_path_factory.mktemp("long") / "a.avi", seconds=40, video_codec="mpeg4", size=(640, 360))
+
+
 @asynccontextmanager
 async def preparing(backbone: Backbone, limits: PreparingLimits = LIMITS) -> AsyncIterator[None]:
     """Both kinds of work, running in this process."""
@@ -140,6 +146,7 @@ async def test_sound_alone_has_no_pictures_and_plays(backbone: Backbone, media: 
     assert (found.pictures.reason, found.playback.state) == ("NO_PICTURE", Playable.ORIGINAL)
 
 
+@pytest.mark.slow
 async def test_a_picture_too_large_for_the_memory_allowed_is_left_out(backbone: Backbone, tmp_path: Path) -> None:
     media = video(tmp_path / "a.mp4", seconds=1, video_codec="mpeg4", size=(4000, 4000))
     async with preparing(backbone, replace(LIMITS, memory_bytes=2**28)):
@@ -161,10 +168,9 @@ def children(module: str) -> list[int]:
     return found
 
 
-async def test_a_rendition_whose_process_is_killed_is_made_again(backbone: Backbone, tmp_path: Path) -> None:
-    media = video(tmp_path / "a.avi", seconds=40, video_codec="mpeg4", size=(640, 360))
+async def test_a_rendition_whose_process_is_killed_is_made_again(backbone: Backbone, long_media: Path) -> None:
     async with preparing(backbone):
-        video_id = await upload(backbone, media)
+        video_id = await upload(backbone, long_media)
         (child, *_) = await eventually(lambda: children("services.transcriber.renderer"), timeout=60)
         os.kill(child, signal.SIGKILL)
         found = await until(backbone, video_id, settled)
@@ -173,10 +179,10 @@ async def test_a_rendition_whose_process_is_killed_is_made_again(backbone: Backb
     assert len(await backbone.objects.list(rendition_prefix(video_id))) == 1
 
 
-async def test_work_that_is_broken_off_is_taken_up_by_another_process(backbone: Backbone, tmp_path: Path) -> None:
-    media = video(tmp_path / "a.avi", seconds=40, video_codec="mpeg4", size=(640, 360))
+@pytest.mark.slow
+async def test_work_that_is_broken_off_is_taken_up_by_another_process(backbone: Backbone, long_media: Path) -> None:
     async with preparing(backbone):
-        video_id = await upload(backbone, media)
+        video_id = await upload(backbone, long_media)
         await eventually(lambda: children("services.transcriber.renderer"), timeout=60)
     assert children("services.transcriber.renderer") == []
     found = await backbone.videos.get(video_id)
@@ -188,6 +194,7 @@ async def test_work_that_is_broken_off_is_taken_up_by_another_process(backbone: 
     assert found.playback.state is Playable.RENDITION
 
 
+@pytest.mark.slow
 async def test_what_works_too_long_is_given_up_and_says_why(backbone: Backbone, tmp_path: Path) -> None:
     media = video(tmp_path / "a.avi", seconds=30, video_codec="mpeg4", size=(1280, 720))
     async with preparing(backbone, replace(LIMITS, rendition_cpu_seconds=1)):
@@ -204,6 +211,7 @@ async def test_what_works_too_long_is_given_up_and_says_why(backbone: Backbone, 
         await backbone.videos.retry(found.video_id)
 
 
+@pytest.mark.slow
 async def test_two_renditions_take_turns(backbone: Backbone, tmp_path: Path) -> None:
     long = video(tmp_path / "long.avi", seconds=60, video_codec="mpeg4", size=(640, 360))
     short = video(tmp_path / "short.avi", seconds=2, video_codec="mpeg4")
@@ -217,14 +225,13 @@ async def test_two_renditions_take_turns(backbone: Backbone, tmp_path: Path) -> 
 
 
 async def test_nothing_is_left_of_a_video_deleted_meanwhile(
-    backbone: Backbone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    backbone: Backbone, long_media: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("services.gateway.consumer.SECOND_LOOK_SECONDS", 1.0)
     cleaner = Consumer(backbone.bus, "cleaner", Cleaner(videos=backbone.videos, objects=backbone.objects).handle)
     cleaning = asyncio.create_task(cleaner.run())
-    media = video(tmp_path / "a.avi", seconds=40, video_codec="mpeg4", size=(640, 360))
     async with preparing(backbone):
-        video_id = await upload(backbone, media)
+        video_id = await upload(backbone, long_media)
         await eventually(lambda: children("services.transcriber.renderer"), timeout=60)
         await backbone.videos.mark_deleting(video_id)
         await eventually(lambda: not children("services.transcriber.renderer"), timeout=60)

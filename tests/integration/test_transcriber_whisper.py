@@ -51,7 +51,7 @@ def base(model_paths: models.ModelPaths) -> WhisperRecognizer:
 
 
 def test_it_conforms(tiny: WhisperRecognizer) -> None:
-    conformance.check_speech(tiny, load(SAMPLES / "how-gps-finds-you.mp4", 35))
+    conformance.check_speech(tiny, load(SAMPLES / "how-gps-finds-you.mp4", 15))
     conformance.check_no_speech(tiny)
     conformance.check_options(tiny, load(SAMPLES / "how-gps-finds-you.mp4", 10))
 
@@ -94,11 +94,16 @@ def test_a_model_that_is_not_there_is_said_in_words(tmp_path: Path) -> None:
     [
         ("audio/jfk.flac", "ask what you can do for your country", "en"),
         ("audio/leopard_de.wav", "der hinter diesem", "de"),
-        ("audio/leopard_fr.wav", "il devient conservateur des eaux", "fr"),
-        ("video/classtranscribe_short.mp4", "i like to eat nuts and berries", "en"),
-        ("video/multi_audio_track.mp4", "this is the first audio track", "en"),
-        ("nasty/eight_channels.m4a", "front left front right", "en"),
-        ("nasty/video_longer_than_audio_1fps.mov", "comparison expressions", "en"),
+        *(
+            pytest.param(*row, marks=pytest.mark.slow)
+            for row in (
+                ("audio/leopard_fr.wav", "il devient conservateur des eaux", "fr"),
+                ("video/classtranscribe_short.mp4", "i like to eat nuts and berries", "en"),
+                ("video/multi_audio_track.mp4", "this is the first audio track", "en"),
+                ("nasty/eight_channels.m4a", "front left front right", "en"),
+                ("nasty/video_longer_than_audio_1fps.mov", "comparison expressions", "en"),
+            )
+        ),
     ],
 )
 def test_speech_of_the_shared_media(
@@ -124,6 +129,7 @@ def test_no_text_where_nobody_speaks(base: WhisperRecognizer, shared_media: Path
     assert base.recognize(load(shared_media / "nasty" / name), Instructions()).segments == []
 
 
+@pytest.mark.slow
 def test_two_languages_in_one_file_are_both_heard(base: WhisperRecognizer, shared_media: Path) -> None:
     recognition = base.recognize(load(shared_media / "audio/multilingual_en_de.mp3"), Instructions())
     text = said(recognition)
@@ -152,6 +158,7 @@ def test_a_language_every_few_seconds_loses_no_speech(base: WhisperRecognizer, s
     assert starts == sorted(starts)
 
 
+@pytest.mark.slow
 def test_words_that_were_told_are_written_as_told(base: WhisperRecognizer, shared_media: Path) -> None:
     audio = load(shared_media / "audio/hotwords.mp3")
     assert "comfyui" not in said(base.recognize(audio, Instructions()))
@@ -184,7 +191,16 @@ def test_no_text_for_music_and_hum(base: WhisperRecognizer) -> None:
         assert base.recognize(samples, Instructions()).segments == []
 
 
-@pytest.mark.parametrize("name", ["audio/jfk.flac", "audio/asterisk_en_demo-congrats.wav", "audio/leopard_ja.wav"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "audio/jfk.flac",
+        *(
+            pytest.param(name, marks=pytest.mark.slow)
+            for name in ("audio/asterisk_en_demo-congrats.wav", "audio/leopard_ja.wav")
+        ),
+    ],
+)
 def test_what_was_said_is_not_suspect(base: WhisperRecognizer, shared_media: Path, name: str) -> None:
     samples = load(shared_media / name)
     found = base.recognize(samples, Instructions()).segments
@@ -195,6 +211,7 @@ def test_what_was_said_is_not_suspect(base: WhisperRecognizer, shared_media: Pat
     assert all((segment.confidence or 0) > 0.5 and (segment.speech_share or 0) > 0.5 for segment in segments)
 
 
+@pytest.mark.slow
 def test_a_word_after_a_long_pause_has_its_own_time(base: WhisperRecognizer, shared_media: Path) -> None:
     segments = base.recognize(load(shared_media / "video/talk_auto-editor_example.mp4"), Instructions()).segments
     assert plain(segments[-1].text) == "banana"
@@ -238,7 +255,7 @@ async def test_every_nasty_file_ends_in_words(shared_media: Path, name: str) -> 
 def test_the_samples_are_understood(tiny: WhisperRecognizer) -> None:
     timings = json.loads((SAMPLES / "timings.json").read_text())
     assert timings
-    recognition = tiny.recognize(load(SAMPLES / "how-bees-make-honey.mp4"), Instructions())
+    recognition = tiny.recognize(load(SAMPLES / "how-bees-make-honey.mp4", 45), Instructions())
     text = said(recognition)
     assert "honey" in text
-    assert len(text.split()) > 150
+    assert len(text.split()) > 80

@@ -75,7 +75,11 @@ def operations(page: Page) -> None:
     expect(page.locator(".tile").first).to_be_visible()
 
 
-SCREENS = (home, results, player, library, nothing, adding, editing, operations)
+SCREENS = (
+    results,
+    library,
+    *(pytest.param(screen, marks=pytest.mark.slow) for screen in (home, player, nothing, adding, editing, operations)),
+)
 
 
 @pytest.mark.parametrize("screen", SCREENS, ids=lambda screen: screen.__name__)

@@ -76,6 +76,7 @@ async def test_silence_has_no_slices_and_says_so(media: MediaMaker) -> None:
     assert slicing.duration == pytest.approx(45, abs=0.2)
 
 
+@pytest.mark.slow
 async def test_a_voice_on_one_of_eight_channels_at_192_khz_is_heard_as_if_it_were_alone(tmp_path: Path) -> None:
     spoken = to_s16(np.concatenate(list(MediaReader(SAMPLE, max_seconds=3600).blocks()))[: 40 * SAMPLE_RATE])
     write_flac(tmp_path / "alone.flac", spoken)

@@ -87,6 +87,7 @@ async def test_native_crashes_and_exhausted_memory_cost_one_attempt_too(tmp_path
         assert pids(pool).isdisjoint(before)
 
 
+@pytest.mark.slow
 async def test_workers_that_the_system_kills_leave_no_memory_behind(tmp_path: Path) -> None:
     path = audio(tmp_path, 1)
     async with running(misbehave={"2": "swell"}) as pool:
