@@ -18,6 +18,7 @@ from tests.support.waiting import eventually_sync
 pytestmark = pytest.mark.timeout(400)
 
 
+@pytest.mark.slow
 def test_the_rendered_mesh_ingests_and_searches(model_paths: ModelPaths, tmp_path: Path) -> None:
     clip = clipped(SAMPLES / "how-gps-finds-you.mp4", tmp_path / "gps.mp4", seconds=20)
     rendered = overlay("dev")
@@ -35,7 +36,6 @@ def test_the_rendered_mesh_ingests_and_searches(model_paths: ModelPaths, tmp_pat
             assert found.hits[0].video_id == video.video_id
 
 
-@pytest.mark.slow
 def test_the_rendered_mesh_speaks_tls_among_itself(model_paths: ModelPaths) -> None:
     rendered = combination("mtls", "dev-single-replica")
     counts = {"slicer": 0, "recognizer": 0}

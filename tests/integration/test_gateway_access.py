@@ -440,8 +440,8 @@ async def test_keys_are_made_shown_once_and_revoked(two: Two) -> None:
         ({"quota": 3}, "quota"),
     ],
 )
-async def test_a_wrong_key_is_refused(two: Two, fields: dict[str, Any], field: str) -> None:
-    answer = await two.mesh.http.post("/keys", json={"name": "x", **fields}, headers=bearer(ADMIN_KEY))
+async def test_a_wrong_key_is_refused(mesh: Gateway, fields: dict[str, Any], field: str) -> None:
+    answer = await mesh.http.post("/keys", json={"name": "x", **fields}, headers=bearer(ADMIN_KEY))
     assert error_of(answer) == (400, "INVALID_ARGUMENT")
     assert answer.json()["error"]["details"][1]["field"] == field
 

@@ -12,9 +12,11 @@ from services.common.runner import serve
 from services.common.settings import CommonSettings
 from services.gateway.app import build
 from services.gateway.settings import Settings
-from tests.support.gateway import gateway
+from tests.support.gateway import Gateway, gateway
 from tests.support.keys import KEYS, bearer
 from tests.support.ports import free_port
+
+GATEWAY = {"max_upload_bytes": 400_000, "max_body_bytes": 2000}
 
 
 async def test_pages_of_other_sites_change_nothing_without_a_key(common_settings: CommonSettings) -> None:
@@ -43,28 +45,26 @@ async def test_a_query_of_very_many_fields_is_no_signature(common_settings: Comm
         assert (await mesh.http.get(f"/videos?{'a=1&' * 120}signature=1")).status_code == 401
 
 
-async def test_an_upload_whose_length_is_not_said_is_held_to_the_limit(common_settings: CommonSettings) -> None:
-    async with gateway(common_settings, max_upload_bytes=400_000) as mesh:
-        tus = {"Tus-Resumable": "1.0.0"}
-        begun = await mesh.http.post("/v1/files", headers={**tus, "Upload-Defer-Length": "1"})
-        body = {**tus, "Content-Type": "application/offset+octet-stream"}
-        for _ in range(3):
-            offset = (await mesh.http.head(begun.headers["location"], headers=tus)).headers["upload-offset"]
-            answer = await mesh.http.patch(
-                begun.headers["location"], content=b"x" * 390_000, headers={**body, "Upload-Offset": offset}
-            )
-        assert answer.status_code == 413
-        held = (await mesh.http.head(begun.headers["location"], headers=tus)).headers["upload-offset"]
-        assert int(held) <= 400_000
+async def test_an_upload_whose_length_is_not_said_is_held_to_the_limit(mesh: Gateway) -> None:
+    tus = {"Tus-Resumable": "1.0.0"}
+    begun = await mesh.http.post("/v1/files", headers={**tus, "Upload-Defer-Length": "1"})
+    body = {**tus, "Content-Type": "application/offset+octet-stream"}
+    for _ in range(3):
+        offset = (await mesh.http.head(begun.headers["location"], headers=tus)).headers["upload-offset"]
+        answer = await mesh.http.patch(
+            begun.headers["location"], content=b"x" * 390_000, headers={**body, "Upload-Offset": offset}
+        )
+    assert answer.status_code == 413
+    held = (await mesh.http.head(begun.headers["location"], headers=tus)).headers["upload-offset"]
+    assert int(held) <= 400_000
 
 
-async def test_a_name_of_others_that_leads_here_is_not_answered(common_settings: CommonSettings) -> None:
-    async with gateway(common_settings) as mesh:
-        for host in ("evil.example", "evil.example:8080", "127.0.0.1.evil.example", "localhost.evil.example"):
-            answer = await mesh.http.get("/videos", headers={"Host": host})
-            assert answer.json()["error"]["details"][0]["reason"] == "HOST_REFUSED", host
-        for host in ("localhost:8080", "127.0.0.1", "[::1]:8080", "earmark.localhost", "gateway:8080"):
-            assert (await mesh.http.get("/videos", headers={"Host": host})).status_code == 200, host
+async def test_a_name_of_others_that_leads_here_is_not_answered(mesh: Gateway) -> None:
+    for host in ("evil.example", "evil.example:8080", "127.0.0.1.evil.example", "localhost.evil.example"):
+        answer = await mesh.http.get("/videos", headers={"Host": host})
+        assert answer.json()["error"]["details"][0]["reason"] == "HOST_REFUSED", host
+    for host in ("localhost:8080", "127.0.0.1", "[::1]:8080", "earmark.localhost", "gateway:8080"):
+        assert (await mesh.http.get("/videos", headers={"Host": host})).status_code == 200, host
 
 
 async def test_behind_a_proxy_every_name_is_answered(common_settings: CommonSettings) -> None:
@@ -96,19 +96,17 @@ async def test_pages_of_allowed_origins_may_show_media(common_settings: CommonSe
                 assert answer.headers.get_list("cross-origin-resource-policy") == [expected], path
 
 
-async def test_bodies_that_are_read_whole_are_bounded(common_settings: CommonSettings) -> None:
-    async with gateway(common_settings, max_body_bytes=2000) as mesh:
+async def test_bodies_that_are_read_whole_are_bounded(mesh: Gateway) -> None:
+    async def drops() -> AsyncIterator[bytes]:
+        yield b'{"url": "'
+        for _ in range(100):
+            yield b"x" * 100
 
-        async def drops() -> AsyncIterator[bytes]:
-            yield b'{"url": "'
-            for _ in range(100):
-                yield b"x" * 100
-
-        for body in (b"x" * 3000, drops()):
-            answer = await mesh.http.post("/videos", content=body, headers={"Content-Type": "application/json"})
-            assert answer.status_code == 413
-            assert answer.json()["error"]["details"][0]["reason"] == "BODY_TOO_LARGE"
-        assert (await mesh.upload(b"x" * 100_000))["source"]["bytes"] == 100_000
+    for body in (b"x" * 3000, drops()):
+        answer = await mesh.http.post("/videos", content=body, headers={"Content-Type": "application/json"})
+        assert answer.status_code == 413
+        assert answer.json()["error"]["details"][0]["reason"] == "BODY_TOO_LARGE"
+    assert (await mesh.upload(b"x" * 100_000))["source"]["bytes"] == 100_000
 
 
 @pytest.mark.parametrize(
@@ -123,18 +121,17 @@ async def test_bodies_that_are_read_whole_are_bounded(common_settings: CommonSet
     ],
 )
 async def test_what_cannot_be_read_is_refused_in_the_shape_of_all_errors(
-    common_settings: CommonSettings, sent: bytes, code: int, reason: str
+    mesh: Gateway, sent: bytes, code: int, reason: str
 ) -> None:
-    async with gateway(common_settings) as mesh:
-        assert (await mesh.http.get("/videos", headers={"X-Long": "x" * 60_000})).status_code == 200
-        reader, writer = await asyncio.open_connection("127.0.0.1", mesh.settings.http_port)
-        writer.write(sent)
-        head, _, body = (await asyncio.wait_for(reader.read(), 30)).partition(b"\r\n\r\n")
-        assert head.startswith(b"HTTP/1.1 %d " % code)
-        assert b"content-length: %d\r\n" % len(body) in head.lower() + b"\r\n"
-        error = orjson.loads(body)["error"]
-        assert (error["code"], error["details"][0]["reason"]) == (code, reason)
-        writer.close()
+    assert (await mesh.http.get("/videos", headers={"X-Long": "x" * 60_000})).status_code == 200
+    reader, writer = await asyncio.open_connection("127.0.0.1", mesh.settings.http_port)
+    writer.write(sent)
+    head, _, body = (await asyncio.wait_for(reader.read(), 30)).partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 %d " % code)
+    assert b"content-length: %d\r\n" % len(body) in head.lower() + b"\r\n"
+    error = orjson.loads(body)["error"]
+    assert (error["code"], error["details"][0]["reason"]) == (code, reason)
+    writer.close()
 
 
 async def test_without_a_key_to_begin_with_a_gateway_does_not_start(common_settings: CommonSettings) -> None:
@@ -150,10 +147,10 @@ async def test_a_key_made_on_loopback_opens_a_gateway_that_takes_keys(common_set
         assert (await mesh.http.get("/shards", headers=bearer(made["key"]))).status_code == 200
 
 
-@pytest.mark.parametrize("path", ["/videos", "/", "/docs", "/nowhere"])
-async def test_every_answer_has_the_headers_that_bound_a_browser(common_settings: CommonSettings, path: str) -> None:
+async def test_every_answer_has_the_headers_that_bound_a_browser(common_settings: CommonSettings) -> None:
     async with gateway(common_settings, **KEYS) as mesh:
-        headers = (await mesh.http.get(path)).headers
-        assert "frame-ancestors 'none'" in headers["content-security-policy"]
-        assert headers["x-content-type-options"] == "nosniff"
-        assert headers["referrer-policy"] == "same-origin"
+        for path in ("/videos", "/", "/docs", "/nowhere"):
+            headers = (await mesh.http.get(path)).headers
+            assert "frame-ancestors 'none'" in headers["content-security-policy"], path
+            assert headers["x-content-type-options"] == "nosniff", path
+            assert headers["referrer-policy"] == "same-origin", path

@@ -63,7 +63,7 @@ class Gateway:
         assert not self.task.done(), f"the gateway ended: {self.task}"
         database, jetstream = self.backbone.database, self.backbone.bus.js
         for name in await database.list_collection_names():
-            if name not in {"indexers", "routing"}:
+            if name not in {"indexers", "routing", "schema"}:
                 await database[name].delete_many({})
         for stream in topology.STREAMS:
             await jetstream.purge_stream(stream.name)
