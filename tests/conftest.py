@@ -9,6 +9,7 @@ from typing import Any
 import nats
 import pymongo
 import pytest
+import structlog
 from hypothesis import HealthCheck, settings
 from xdist.scheduler import LoadFileScheduling
 
@@ -21,6 +22,13 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 # How fast examples are made says something about the machine only, and a busy one must not fail a test.
 settings.register_profile("earmark", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("earmark")
+# Not with the values of all variables, which take seconds to write down.
+structlog.configure(
+    processors=[
+        *structlog.get_config()["processors"][:-1],
+        structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback),
+    ]
+)
 LAYERS = ("unit", "contract", "integration", "e2e", "chaos")
 
 
@@ -101,13 +109,26 @@ def mongo_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         pytest.skip(str(missing))
 
 
-@pytest.fixture
-def mongo_database(mongo_url: str) -> Iterator[str]:
-    """Name of a database of this test alone; it is dropped afterwards."""
+@pytest.fixture(scope="session")
+def _mongo_client(mongo_url: str) -> Iterator[pymongo.MongoClient[dict[str, Any]]]:
+    with pymongo.MongoClient(mongo_url) as client:
+        yield client
+
+
+@pytest.fixture(scope="session")
+def _kept_database(_mongo_client: pymongo.MongoClient[dict[str, Any]]) -> Iterator[str]:
     name = f"earmark_test_{uuid.uuid4().hex}"
     yield name
-    with pymongo.MongoClient(mongo_url) as client:
-        client.drop_database(name)
+    _mongo_client.drop_database(name)
+
+
+@pytest.fixture
+def mongo_database(_mongo_client: pymongo.MongoClient[dict[str, Any]], _kept_database: str) -> str:
+    """Name of a database with nothing in it but the indexes of the tests before, which take long to make anew."""
+    database = _mongo_client[_kept_database]
+    for name in database.list_collection_names():
+        database[name].delete_many({})
+    return _kept_database
 
 
 @pytest.fixture

@@ -35,7 +35,7 @@ async def test_answers_are_those_described(common_settings: CommonSettings, tmp_
         assert video
         command = [
             *(program, "run", f"{mesh.http.base_url}/openapi.json"),
-            *("--checks", ",".join(CHECKS), "--phases", "examples,fuzzing", "--max-examples", "4"),
+            *("--checks", ",".join(CHECKS), "--phases", "examples,fuzzing", "--max-examples", "3"),
             *("--exclude-path-regex", LEFT_OUT, "--seed", "17", "--request-timeout", "10", "--no-shrink"),
             *("--max-failures", "40", "--continue-on-failure", "--warnings", "off"),
         ]

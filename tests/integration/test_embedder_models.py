@@ -201,10 +201,10 @@ async def test_what_is_no_model_is_refused_with_what_to_do(tmp_path: Path) -> No
     assert [path.suffix for path in files(tmp_path / "cache", "*")] == [".lock"]
 
 
-async def test_a_cache_that_cannot_be_written_is_told(make_model: Callable[..., Path], tmp_path: Path) -> None:
+async def test_a_cache_that_cannot_be_written_is_told(model_paths: Any, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(ModelNotUsable, match="EARMARK_EMBEDDING_CACHE_DIR"):
-        await exported(str(make_model("small-unwritable")), tmp_path / "file" / "cache")
+        await exported(model_paths.embedding, tmp_path / "file" / "cache")
 
 
 @pytest.mark.slow

@@ -6,12 +6,14 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Sequence
+import uuid
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
 import bson
+import pymongo
 import pytest
 from bson import json_util
 from bson.codec_options import CodecOptions
@@ -33,6 +35,15 @@ GOLDEN = Path(__file__).resolve().parents[1] / "contract" / "golden" / "document
 REPOSITORY = Path(__file__).resolve().parents[2]
 NEWEST = len(MIGRATIONS)
 NOTES, STEP = 60, 10
+
+
+@pytest.fixture
+def mongo_database(mongo_url: str) -> Iterator[str]:
+    """A database without indexes."""
+    name = f"earmark_test_{uuid.uuid4().hex}"
+    yield name
+    with pymongo.MongoClient(mongo_url) as client:
+        client.drop_database(name)
 
 
 @pytest.fixture
