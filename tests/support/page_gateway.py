@@ -167,6 +167,7 @@ class PageGateway:
         requests: What was asked, `GET /videos`, without the version.
         key: Needed by every call, but for links with `signature=good`; empty for none.
         scopes: What the key may do.
+        statuses: What an event stream says of a video before it ends; none opens while there is nothing.
         cut_after: Bytes after which the next upload breaks; none does when it is 0.
     """
 
@@ -179,6 +180,7 @@ class PageGateway:
         self.key = ""
         self.scopes = ["admin", "read", "upload"]
         self.changes: list[Answer] = []
+        self.statuses: list[Answer] = []
         self.deleted: list[Answer] = []
         self.metadata: dict[str, str] = {}
         self.length = self.offset = self.cut_after = 0
@@ -243,6 +245,9 @@ class PageGateway:
             self._media(route)
         elif rest == "/thumbnail":
             route.fulfill(body=PICTURE, content_type="image/svg+xml")
+        elif rest == "/events" and self.statuses:
+            events = "".join(f"event: status\ndata: {json.dumps(status)}\n\n" for status in self.statuses)
+            route.fulfill(body=events, content_type="text/event-stream")
         elif rest == "/status":
             self.json(route, one)
         elif rest == "/transcript" and "vtt" in query:
@@ -270,7 +275,7 @@ class PageGateway:
             assert int(request.headers["upload-offset"]) == self.offset
             self.offset = self.length
             self.videos.append(
-                video(NEW, title=self.metadata["title"], status="processing", progress=progress(0, 0, 0))
+                video(NEW, title=self.metadata["filename"], status="processing", progress=progress(0, 0, 0))
             )
             route.fulfill(status=204, headers={**head, "Upload-Offset": str(self.length), "Earmark-Video-Id": NEW})
 

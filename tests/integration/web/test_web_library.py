@@ -41,6 +41,28 @@ def test_a_failed_video_says_why_and_is_tried_again(page: Page, gateway: PageGat
     assert f"POST /videos/{VIDEO}/retry" in gateway.requests
 
 
+def test_media_that_can_never_be_read_are_not_tried_again(page: Page, gateway: PageGateway) -> None:
+    page_there = {"reason": "NOT_MEDIA", "stage": "fetch", "message": "the address gives a web page"}
+    text = {"reason": "NOT_MEDIA", "stage": "slice", "message": "the file is text"}
+    gateway.videos = [
+        video(status="failed", title="Address", error=page_there),
+        video(NEW, status="failed", title="Text", error=text),
+    ]
+    page.goto(f"{ORIGIN}/")
+    expect(page.get_by_role("button", name="Retry Address")).to_be_visible()  # something else may be there by now
+    expect(page.get_by_role("button", name="Retry Text")).to_be_hidden()
+
+
+def test_a_video_that_turns_ready_is_shown_whole(page: Page, gateway: PageGateway) -> None:
+    fresh = video(title="Bees", status="processing", progress=progress(0, 1, 0))
+    fresh["metadata"] = {**fresh["metadata"], "language": None}
+    gateway.videos = [video(title="Bees", revision=2)]
+    gateway.statuses = [{"status": "ready", "progress": progress(1, 1, 120), "error": None, "warnings": []}]
+    page.route("**/v1/videos?*", lambda route: gateway.json(route, {"videos": [fresh], "next_cursor": None}))
+    page.goto(f"{ORIGIN}/library")
+    expect(page.locator('.video[data-status="ready"] .facts')).to_contain_text("English")
+
+
 def test_title_collection_and_tags_are_changed_and_nothing_else(page: Page, gateway: PageGateway) -> None:
     gateway.videos = [video(title="Bees", tags=["insects"])]
     page.goto(f"{ORIGIN}/library")
@@ -99,11 +121,10 @@ def test_an_upload_that_is_cut_goes_on_where_it_was(page: Page, gateway: PageGat
     page.locator("#add-details").get_by_label("Tags").fill("bees, dance")
     page.locator("#add-details").get_by_label("Language").fill("EN")
     page.locator("#files").set_input_files(talk)
-    expect(page.locator(".video h3")).to_have_text("How bees dance")
+    expect(page.locator(".video h3")).to_have_text("how-bees-dance.mp4")
     assert gateway.metadata == {
         "filename": "how-bees-dance.mp4",
         "filetype": "video/mp4",
-        "title": "How bees dance",
         "tags": "bees,dance",
         "language": "en",
     }

@@ -106,6 +106,43 @@ def test_the_strip_has_a_mark_for_every_moment_which_arrows_reach_and_hovering_e
     plays(page, from_second=30, line=30)
 
 
+def test_a_mark_is_called_by_the_sentence_that_is_said_there(page: Page, gateway: PageGateway) -> None:
+    text = " ".join(f"This is sentence number {number}, and water is in it." for number in range(20))
+    at = text.index("This is sentence number 10")
+    time = 60 + 100 * at / len(text) + 1.5
+    hit = moment(text, time, start_time=60.0, end_time=160.0)
+    gateway.search = lambda _query, _route: answer(hit)
+    page.goto(f"{ORIGIN}/?q=water")
+    tick = page.locator(".hit .tick")
+    tick.hover()
+    said = page.locator("#peek p span").inner_text()
+    assert said.startswith("… This is sentence number 10, ")
+    expect(tick).to_have_attribute("aria-label", re.compile(rf"^1 minute 5\d seconds: {re.escape(said)}$"))
+
+
+def test_a_search_that_is_refused_as_wrong_is_not_offered_again(page: Page, gateway: PageGateway) -> None:
+    def search(query: str, route: Route) -> None:
+        code, status = (400, "INVALID_ARGUMENT") if query == "wrong" else (503, "UNAVAILABLE")
+        gateway.refuse(route, code, status, f"{query} is not answered")
+
+    gateway.search = search
+    page.goto(f"{ORIGIN}/?q=late")
+    expect(page.locator("#notice").get_by_role("button", name="Try again")).to_be_visible()
+    page.locator("#q").fill("wrong")
+    expect(page.locator("#notice")).to_have_text("Wrong is not answered.")
+
+
+def test_a_slash_leads_to_the_search_and_is_a_letter_within_a_question(page: Page) -> None:
+    page.goto(f"{ORIGIN}/")
+    field = page.locator("#q")
+    expect(field).to_be_focused()
+    page.keyboard.press("/")
+    expect(field).to_have_value("")
+    page.locator("#library-title").focus()
+    page.keyboard.type("/and/or")
+    expect(field).to_have_value("and/or")
+
+
 def test_a_hit_says_why_it_was_found(page: Page, gateway: PageGateway) -> None:
     scores = {"semantic": {"score": 0.512, "rank": 2}, "keyword": {"score": 2.95, "rank": 1}}
     hit = moment("bees make honey", 10, scores=scores, highlights=[{"start": 0, "end": 4}], score=0.0325)

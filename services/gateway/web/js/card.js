@@ -6,7 +6,7 @@ import { clock, day, language } from "./format.js";
 import { createPicture } from "./picture.js";
 import * as route from "./route.js";
 import { createSlices } from "./slices.js";
-import { standing } from "./standing.js";
+import { retryable, standing } from "./standing.js";
 import * as store from "./store.js";
 
 // A title card or a black frame often stands at the very start.
@@ -63,7 +63,7 @@ export function createCard(id, { onOpen, onEdit, onDelete }) {
       picture.show(id, (duration ?? 0) * PICTURE_AT);
       slices.node.hidden = !["uploaded", "processing"].includes(status);
       if (!slices.node.hidden) slices.show(video);
-      retry.hidden = status !== "failed";
+      retry.hidden = !retryable(video);
       retry.setAttribute("aria-label", `Retry ${video.title}`);
       edit.hidden = remove.hidden = status === "deleting";
       edit.setAttribute("aria-label", `Edit ${video.title}`);

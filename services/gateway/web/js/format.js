@@ -77,13 +77,6 @@ export function day(iso) {
   return (date.getFullYear() === new Date().getFullYear() ? sameYear : otherYear).format(date);
 }
 
-/** A file's name as a title: "how-bees-make-honey.mp4" -> "How bees make honey"; names written with care stay as they are. */
-export function titleOf(filename) {
-  const stem = filename.replace(/\.[A-Za-z0-9]{1,5}$/, "").replace(/_+/g, " ").trim() || filename;
-  const words = /\s/.test(stem) ? stem : stem.replace(/(?<=\p{L})-(?=\p{L})/gu, " ");
-  return words === words.toLowerCase() ? words.charAt(0).toUpperCase() + words.slice(1) : words;
-}
-
 /** A message of the server as a sentence: it begins with a capital and ends with a full stop. */
 export function sentence(text) {
   const [first = "", ...rest] = Array.from(text.trim());

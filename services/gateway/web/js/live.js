@@ -39,10 +39,17 @@ const unstreamed = () => store.all().filter((video) => video.status === "process
 
 async function look({ video_id: id }) {
   try {
-    store.patch(id, await api.getStatus(id));
+    learn(id, await api.getStatus(id));
   } catch {
     // The next poll of the list says what there is to say.
   }
+}
+
+/** Takes in a status. The last one is no whole video: its language, its links and what else came of the work are not in it. */
+function learn(id, status) {
+  store.patch(id, status);
+  const video = store.get(id);
+  if (video && !store.isActive(video)) refresh(id);
 }
 
 /** Prefers the video that is open in the player over others. */
@@ -65,7 +72,7 @@ function balance() {
 function open(id) {
   const source = new EventSource(api.eventsUrl(id));
   streams.set(id, source);
-  source.addEventListener("status", (event) => store.patch(id, JSON.parse(event.data)));
+  source.addEventListener("status", (event) => learn(id, JSON.parse(event.data)));
   source.addEventListener("end", () => {
     close(id);
     refresh(id);

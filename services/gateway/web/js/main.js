@@ -136,7 +136,8 @@ phone.addEventListener("change", cover);
 document.addEventListener("keydown", (event) => {
   if (event.defaultPrevented || document.querySelector("dialog[open]")) return;
   const typing = event.target.matches("input, textarea, select");
-  if (event.key === "/" && !typing && !event.ctrlKey && !event.metaKey) {
+  const waiting = event.target === input && !input.value; // "/" has brought them here already, or need not
+  if (event.key === "/" && (!typing || waiting) && !event.ctrlKey && !event.metaKey) {
     event.preventDefault();
     input.focus();
     input.select();

@@ -1,9 +1,12 @@
 // What lies at a mark of a timeline: a picture and what is said there, beside the pointer or the focus.
 
 import { byId, el, setText } from "./dom.js";
-import { clock } from "./format.js";
+import { clock, spokenClock } from "./format.js";
 import { createPicture } from "./picture.js";
-import { marked } from "./said.js";
+import { marked, said } from "./said.js";
+
+/** How much of what is said a mark tells, in code points, about. */
+const LENGTH = 110;
 
 const picture = createPicture(320);
 const time = el("b", {});
@@ -26,7 +29,7 @@ function show(anchor, moment) {
   shownFor = anchor;
   picture.show(moment.video_id, moment.match_time);
   setText(time, clock(moment.match_time));
-  text.replaceChildren(...marked(moment, 110));
+  text.replaceChildren(...marked(moment, LENGTH));
   box.hidden = false;
   place(anchor);
 }
@@ -37,7 +40,10 @@ function hide(anchor) {
   byId("peek").hidden = true;
 }
 
-/** Shows `moment` while `anchor` is pointed at or has the focus. What is shown, the anchor's own name says too. */
+/** What is shown of `moment`, in one line for who can't see it. */
+export const spoken = (moment) => `${spokenClock(moment.match_time)}: ${said(moment, LENGTH)}`;
+
+/** Shows `moment` while `anchor` is pointed at or has the focus. The anchor's own name is `spoken(moment)`. */
 export function peekAt(anchor, moment) {
   anchor.addEventListener("pointerenter", (event) => event.pointerType === "mouse" && show(anchor, moment));
   anchor.addEventListener("pointerleave", () => hide(anchor));

@@ -11,6 +11,9 @@ import * as store from "./store.js";
 import { createStrip } from "./strip.js";
 import { why } from "./why.js";
 
+/** HTTP's status of a question that the server would refuse again. */
+const WRONG = 400;
+
 /**
  * @param {Object} handlers
  * @param {(hit: Object, moment: Object) => void} handlers.onOpen  a moment was chosen; `hit` holds all moments of its video
@@ -150,7 +153,7 @@ export function createResults({ onOpen, onMore, onAgain }) {
     fail(error, retry) {
       empty();
       byId("results").removeAttribute("aria-busy");
-      byId("notice").replaceChildren(notice({ text: error.message, kind: "error", action: { label: "Try again", run: retry } }));
+      byId("notice").replaceChildren(notice({ text: error.message, kind: "error", action: error.status === WRONG ? null : { label: "Try again", run: retry } }));
     },
     /** The hit of a video, or undefined: its moments are shown beside the player too. */
     of: (videoId) => hits.find((hit) => hit.video_id === videoId),

@@ -32,13 +32,18 @@ function focusOf({ text, highlights, start_time: start, end_time: end, match_tim
   return starts[costs.indexOf(Math.min(...costs))];
 }
 
+const shownOf = (moment, length) => excerpt(moment.text, moment.highlights, focusOf(moment), length);
+
+/** What `marked` shows, without marks: for a name that is read out. */
+export const said = (moment, length) => shownOf(moment, length).text;
+
 /**
  * @param {{text: string, highlights: {start: number, end: number}[], start_time: number, end_time: number, match_time: number}} moment
  * @param {number} length  code points, about
  * @returns {(Node|string)[]}
  */
 export function marked(moment, length = 260) {
-  const shown = excerpt(moment.text, moment.highlights, focusOf(moment), length);
+  const shown = shownOf(moment, length);
   return runs(shown.text, shown.ranges).map((run) => (run.marked ? el("mark", {}, run.text) : run.text));
 }
 

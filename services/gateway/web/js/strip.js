@@ -1,8 +1,8 @@
 // A video's whole length as a line, with a mark at every moment that was found in it.
 
 import { el } from "./dom.js";
-import { clock, plural, spokenClock } from "./format.js";
-import { peekAt } from "./peek.js";
+import { clock, plural } from "./format.js";
+import { peekAt, spoken } from "./peek.js";
 
 /**
  * @param {Object} what
@@ -24,7 +24,7 @@ export function createStrip({ moments, duration, hrefOf, onOpen, follow }) {
       class: best ? "tick best" : "tick",
       href: hrefOf(moment),
       tabIndex: best ? 0 : -1,
-      "aria-label": `${spokenClock(moment.match_time)}: ${moment.text.slice(0, 120)}`,
+      "aria-label": spoken(moment),
       on: { click: follow(() => onOpen(moment)) },
     });
     tick.style.left = `${(moment.match_time / end) * 100}%`;

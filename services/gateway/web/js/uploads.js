@@ -2,7 +2,7 @@
 
 import * as api from "./api.js";
 import { announce, byId, el, icon, setText } from "./dom.js";
-import { plural, titleOf, transfer } from "./format.js";
+import { plural, transfer } from "./format.js";
 import { send } from "./resumable.js";
 import * as route from "./route.js";
 import * as store from "./store.js";
@@ -177,11 +177,11 @@ export function createUploads() {
   return {
     /**
      * @param {File[]} files
-     * @param {Object<string, string>} details  collection, tags and language for all of them; titles come from their names
+     * @param {Object<string, string>} details  collection, tags and language for all of them; the gateway makes titles of their names
      */
     add(files, details = {}) {
       for (const file of files) {
-        const mine = job(file, { title: titleOf(file.name), ...details });
+        const mine = job(file, details);
         list.append(mine.node);
         if (file.size === 0) mine.set("failed", "This is an empty file or a folder. Open a folder and add the files in it.");
         else enqueue(mine);
