@@ -12,6 +12,8 @@ import httpx
 
 from earmark.client import calls, resumable
 from earmark.client.errors import EarmarkClientError, Unavailable, from_response, from_transport
+from earmark.client.index import AsyncIndex
+from earmark.client.keys import AsyncKeys
 from earmark.client.multipart import FileUpload, Progress
 from earmark.client.results import EditedSegment, Imported, SearchResult, Transcript, TranscriptLine, Video, VideoStatus
 from earmark.client.resumable import Transfer
@@ -302,6 +304,16 @@ class AsyncClient:
     ) -> SearchResult:
         """Finds where something is said; see `Client.search`."""
         return await self._send(calls.search(query, limit=limit, cursor=cursor, mode=mode, filters=filters))
+
+    @property
+    def index(self) -> AsyncIndex:
+        """The shards of the index, for operators."""
+        return AsyncIndex(self._send)
+
+    @property
+    def keys(self) -> AsyncKeys:
+        """API keys, for administrators."""
+        return AsyncKeys(self._send)
 
     async def is_ready(self) -> bool:
         """Whether the mesh can serve; False also when the gateway says that it cannot.

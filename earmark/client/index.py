@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -12,6 +12,7 @@ from earmark.client.calls import Call
 from earmark.client.results import Json
 
 Send = Callable[[Call[Any]], Any]
+AsyncSend = Callable[[Call[Any]], Awaitable[Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,50 +223,111 @@ class Index:
 
     def status(self) -> IndexStatus:
         """How the shards are, and what is on the move."""
-        status: IndexStatus = self._send(Call("GET", "/v1/shards", _parsed(IndexStatus.parse)))
+        status: IndexStatus = self._send(_status())
         return status
 
     def digests(self) -> IndexDigests:
         """What every replica holds, slot by slot."""
-        digests: IndexDigests = self._send(Call("GET", "/v1/shards/digests", _parsed(IndexDigests.parse)))
+        digests: IndexDigests = self._send(_digests())
         return digests
 
     def plan(self, *, shards: int | None = None, moves: Iterable[tuple[Iterable[int], int]] = ()) -> MovePlan:
         """What would move, for a number of shards or for moves of slots to a shard; changes nothing."""
-        body: dict[str, Any] = {"moves": [{"slots": list(slots), "to": to} for slots, to in moves]}
-        return self._plan("/v1/shards/plan", body if shards is None else {"shards": shards})
+        plan: MovePlan = self._send(_plan(shards, moves))
+        return plan
 
     def move(self, slots: Iterable[int], to: int) -> MovePlan:
         """Has slots moved to a shard."""
-        return self._plan("/v1/shards/move", {"slots": list(slots), "to": to})
+        plan: MovePlan = self._send(_move(slots, to))
+        return plan
 
     def scale(self, shards: int) -> MovePlan:
         """Has the slots spread over another number of shards."""
-        return self._plan("/v1/shards/scale", {"shards": shards})
+        plan: MovePlan = self._send(_scale(shards))
+        return plan
 
     def cancel(self) -> int:
         """Calls off what has not changed over yet, and says how many slots were being copied."""
-        called_off: int = self._send(
-            Call("POST", "/v1/shards/cancel", _parsed(lambda data: int(data["called_off"])), body={})
-        )
+        called_off: int = self._send(_cancel())
         return called_off
 
     def rebuild(self, shard: int | None = None, replica: int | None = None) -> list[RebuildAsked]:
         """Has replicas build their index anew: all, those of a shard, or one of them."""
-        body: dict[str, Any] = {"all": True} if shard is None else {"shard": shard, "replica": replica}
-        asked: list[RebuildAsked] = self._send(
-            Call(
-                "POST",
-                "/v1/shards/rebuild",
-                _parsed(lambda data: [RebuildAsked(**one) for one in data["replicas"]]),
-                body=body,
-            )
-        )
+        asked: list[RebuildAsked] = self._send(_rebuild(shard, replica))
         return asked
 
-    def _plan(self, path: str, body: dict[str, Any]) -> MovePlan:
-        plan: MovePlan = self._send(Call("POST", path, _parsed(MovePlan.parse), body=body))
+
+class AsyncIndex:
+    """`Index` for asyncio: the same methods, awaited."""
+
+    def __init__(self, send: AsyncSend) -> None:
+        self._send = send
+
+    async def status(self) -> IndexStatus:
+        """How the shards are, and what is on the move."""
+        status: IndexStatus = await self._send(_status())
+        return status
+
+    async def digests(self) -> IndexDigests:
+        """What every replica holds, slot by slot."""
+        digests: IndexDigests = await self._send(_digests())
+        return digests
+
+    async def plan(self, *, shards: int | None = None, moves: Iterable[tuple[Iterable[int], int]] = ()) -> MovePlan:
+        """What would move, for a number of shards or for moves of slots to a shard; changes nothing."""
+        plan: MovePlan = await self._send(_plan(shards, moves))
         return plan
+
+    async def move(self, slots: Iterable[int], to: int) -> MovePlan:
+        """Has slots moved to a shard."""
+        plan: MovePlan = await self._send(_move(slots, to))
+        return plan
+
+    async def scale(self, shards: int) -> MovePlan:
+        """Has the slots spread over another number of shards."""
+        plan: MovePlan = await self._send(_scale(shards))
+        return plan
+
+    async def cancel(self) -> int:
+        """Calls off what has not changed over yet, and says how many slots were being copied."""
+        called_off: int = await self._send(_cancel())
+        return called_off
+
+    async def rebuild(self, shard: int | None = None, replica: int | None = None) -> list[RebuildAsked]:
+        """Has replicas build their index anew: all, those of a shard, or one of them."""
+        asked: list[RebuildAsked] = await self._send(_rebuild(shard, replica))
+        return asked
+
+
+def _status() -> Call[IndexStatus]:
+    return Call("GET", "/v1/shards", _parsed(IndexStatus.parse))
+
+
+def _digests() -> Call[IndexDigests]:
+    return Call("GET", "/v1/shards/digests", _parsed(IndexDigests.parse))
+
+
+def _plan(shards: int | None, moves: Iterable[tuple[Iterable[int], int]]) -> Call[MovePlan]:
+    body: dict[str, Any] = {"moves": [{"slots": list(slots), "to": to} for slots, to in moves]}
+    return Call("POST", "/v1/shards/plan", _parsed(MovePlan.parse), body=body if shards is None else {"shards": shards})
+
+
+def _move(slots: Iterable[int], to: int) -> Call[MovePlan]:
+    return Call("POST", "/v1/shards/move", _parsed(MovePlan.parse), body={"slots": list(slots), "to": to})
+
+
+def _scale(shards: int) -> Call[MovePlan]:
+    return Call("POST", "/v1/shards/scale", _parsed(MovePlan.parse), body={"shards": shards})
+
+
+def _cancel() -> Call[int]:
+    return Call("POST", "/v1/shards/cancel", _parsed(lambda data: int(data["called_off"])), body={})
+
+
+def _rebuild(shard: int | None, replica: int | None) -> Call[list[RebuildAsked]]:
+    body: dict[str, Any] = {"all": True} if shard is None else {"shard": shard, "replica": replica}
+    parse = _parsed(lambda data: [RebuildAsked(**one) for one in data["replicas"]])
+    return Call("POST", "/v1/shards/rebuild", parse, body=body)
 
 
 def _parsed(parse: Callable[[Json], Any]) -> Callable[[httpx.Response, str], Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal, Self
@@ -14,6 +14,7 @@ from earmark.client.calls import Call
 from earmark.client.results import Json
 
 Send = Callable[[Call[Any]], Any]
+AsyncSend = Callable[[Call[Any]], Awaitable[Any]]
 Right = Literal["read", "upload", "admin"]
 
 
@@ -103,25 +104,24 @@ class Keys:
             InvalidRequest: something of it is wrong.
             PermissionDenied: the client's own key is not an administrator's.
         """
-        body = {
-            "name": name,
-            "scopes": list(scopes),
-            "collections": None if collections is None else list(collections),
-            "default_collection": default_collection,
-            "requests_per_second": requests_per_second,
-            "bytes_per_day": bytes_per_day,
-            "videos_per_day": videos_per_day,
-            "expires_in_days": expires_in_days,
-        }
-        made: NewApiKey = self._send(Call("POST", "/v1/keys", _parsed(NewApiKey.parse), body=body))
+        call = _create(
+            name,
+            scopes=scopes,
+            collections=collections,
+            default_collection=default_collection,
+            requests_per_second=requests_per_second,
+            bytes_per_day=bytes_per_day,
+            videos_per_day=videos_per_day,
+            expires_in_days=expires_in_days,
+        )
+        made: NewApiKey = self._send(call)
         return made
 
     def list(self, *, page_size: int = 50) -> Iterator[ApiKey]:
         """All keys, newest first, also those that are over; fetched page by page as they are consumed."""
         cursor: str | None = None
         while True:
-            params: dict[str, str | int | list[str]] = {"limit": page_size, **({"cursor": cursor} if cursor else {})}
-            page: Json = self._send(Call("GET", "/v1/keys", _parsed(dict), params))
+            page: Json = self._send(_page(page_size, cursor))
             yield from map(ApiKey.parse, page["keys"])
             cursor = page["next_cursor"]
             if cursor is None:
@@ -129,8 +129,78 @@ class Keys:
 
     def revoke(self, key_id: str) -> ApiKey:
         """Ends a key for good. Raises NotFound."""
-        revoked: ApiKey = self._send(Call("DELETE", f"/v1/keys/{quote(key_id, safe='')}", _parsed(ApiKey.parse)))
+        revoked: ApiKey = self._send(_revoke(key_id))
         return revoked
+
+
+class AsyncKeys:
+    """`Keys` for asyncio: the same methods, awaited."""
+
+    def __init__(self, send: AsyncSend) -> None:
+        self._send = send
+
+    async def create(
+        self,
+        name: str,
+        *,
+        scopes: Iterable[Right] = ("read",),
+        collections: Iterable[str] | None = None,
+        default_collection: str = "",
+        requests_per_second: float | None = None,
+        bytes_per_day: int | None = None,
+        videos_per_day: int | None = None,
+        expires_in_days: float | None = None,
+    ) -> NewApiKey:
+        """Makes a key; see `Keys.create`."""
+        call = _create(
+            name,
+            scopes=scopes,
+            collections=collections,
+            default_collection=default_collection,
+            requests_per_second=requests_per_second,
+            bytes_per_day=bytes_per_day,
+            videos_per_day=videos_per_day,
+            expires_in_days=expires_in_days,
+        )
+        made: NewApiKey = await self._send(call)
+        return made
+
+    async def list(self, *, page_size: int = 50) -> AsyncIterator[ApiKey]:
+        """All keys, newest first, also those that are over; fetched page by page as they are consumed."""
+        cursor: str | None = None
+        while True:
+            page: Json = await self._send(_page(page_size, cursor))
+            for key in page["keys"]:
+                yield ApiKey.parse(key)
+            cursor = page["next_cursor"]
+            if cursor is None:
+                return
+
+    async def revoke(self, key_id: str) -> ApiKey:
+        """Ends a key for good. Raises NotFound."""
+        revoked: ApiKey = await self._send(_revoke(key_id))
+        return revoked
+
+
+def _create(
+    name: str, *, scopes: Iterable[Right], collections: Iterable[str] | None, **more: str | float | None
+) -> Call[NewApiKey]:
+    body = {
+        "name": name,
+        "scopes": list(scopes),
+        "collections": None if collections is None else list(collections),
+        **more,
+    }
+    return Call("POST", "/v1/keys", _parsed(NewApiKey.parse), body=body)
+
+
+def _page(limit: int, cursor: str | None) -> Call[Json]:
+    params: dict[str, str | int | list[str]] = {"limit": limit, **({"cursor": cursor} if cursor else {})}
+    return Call("GET", "/v1/keys", _parsed(dict), params)
+
+
+def _revoke(key_id: str) -> Call[ApiKey]:
+    return Call("DELETE", f"/v1/keys/{quote(key_id, safe='')}", _parsed(ApiKey.parse))
 
 
 def _parsed(parse: Callable[[Json], Any]) -> Callable[[httpx.Response, str], Any]:

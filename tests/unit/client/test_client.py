@@ -6,9 +6,11 @@ import asyncio
 import datetime as dt
 import email.parser
 import email.policy
+import inspect
 import io
 import json
 from collections.abc import AsyncIterator, Callable, Iterator
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +19,18 @@ import pytest
 
 from earmark import client as api
 from earmark.client import AsyncClient, Client
+from earmark.client.index import AsyncIndex, Index
+from earmark.client.keys import AsyncKeys, Keys
 from tests.unit.client.fake_gateway import FakeGateway, Handler, Stream, refusal, status, video
 
 Ask = Callable[[str, FakeGateway], Any]
 
 
 class Both:
-    """Runs a method of the sync or of the async client and gives what it gives; iterators as lists."""
+    """Runs a method of the sync or of the async client and gives what it gives; iterators as lists.
+
+    A method of a part of the client is named with it, as `keys.create`.
+    """
 
     def __init__(self, kind: str) -> None:
         self._kind = kind
@@ -32,13 +39,13 @@ class Both:
         gateway = FakeGateway(handler)
         if self._kind == "sync":
             with Client("http://mesh/", transport=gateway) as client:
-                answer = getattr(client, method)(*args, **options)
+                answer = attrgetter(method)(client)(*args, **options)
                 return (list(answer) if isinstance(answer, Iterator) else answer), gateway
         return asyncio.run(self._async(gateway, method, *args, **options)), gateway
 
     async def _async(self, gateway: FakeGateway, method: str, *args: Any, **options: Any) -> Any:
         async with AsyncClient("http://mesh/", transport=gateway) as client:
-            answer = getattr(client, method)(*args, **options)
+            answer = attrgetter(method)(client)(*args, **options)
             return [item async for item in answer] if isinstance(answer, AsyncIterator) else await answer
 
 
@@ -457,3 +464,86 @@ def test_a_video_says_what_players_are_given() -> None:
     assert (video.playable, video.playable_message) == ("failed", "It is damaged.")
     assert video.links["thumbnail"] == "http://mesh/v1/videos/vid_a/thumbnail"
     assert api.Video.parse({"video_id": "vid_a", "status": "ready", "playable": None}).playable == ""
+
+
+def public(kind: type) -> dict[str, Any]:
+    """The public names of a class: the parameters of its methods (names, kinds, defaults), None for anything else."""
+    members = {name: member for name, member in inspect.getmembers(kind) if not name.startswith("_")}
+    return {
+        name: [(one.name, one.kind, one.default) for one in inspect.signature(member).parameters.values()]
+        if callable(member)
+        else None
+        for name, member in members.items()
+    }
+
+
+@pytest.mark.parametrize(("ordinary", "awaited"), [(Client, AsyncClient), (Keys, AsyncKeys), (Index, AsyncIndex)])
+def test_the_async_client_has_all_that_the_other_has(ordinary: type, awaited: type) -> None:
+    assert public(awaited) == public(ordinary)
+
+
+def test_every_part_of_the_client_is_compared() -> None:
+    parts = {name for name, parameters in public(Client).items() if parameters is None}
+    assert parts == {"keys", "index"}
+
+
+def key(key_id: str) -> dict[str, Any]:
+    """A key as the gateway describes it."""
+    return {
+        "key_id": key_id,
+        "name": "Ada",
+        "scopes": ["read"],
+        "collections": None,
+        "created_at": "2026-11-01T00:00:00Z",
+        "holds": True,
+    }
+
+
+def test_a_key_is_made_listed_and_revoked(both: Both) -> None:
+    made, gateway = both(answering({**key("key_1"), "key": "earmark_secret"}), "keys.create", "Ada", collections=["a"])
+    assert (made.key.key_id, made.text) == ("key_1", "earmark_secret")
+    assert gateway.requests[0].url.path == "/v1/keys"
+    assert json.loads(gateway.bodies[0]) == {
+        "name": "Ada",
+        "scopes": ["read"],
+        "collections": ["a"],
+        "default_collection": "",
+        "requests_per_second": None,
+        "bytes_per_day": None,
+        "videos_per_day": None,
+        "expires_in_days": None,
+    }
+
+    def pages(request: httpx.Request, body: bytes) -> httpx.Response:
+        last = request.url.params.get("cursor") == "c1"
+        shown = key("key_2" if last else "key_1")
+        return httpx.Response(200, json={"keys": [shown], "next_cursor": None if last else "c1"})
+
+    found, _ = both(pages, "keys.list", page_size=1)
+    assert [one.key_id for one in found] == ["key_1", "key_2"]
+    revoked, gateway = both(answering(key("key_1")), "keys.revoke", "key_1")
+    assert (revoked.key_id, gateway.requests[0].method) == ("key_1", "DELETE")
+
+
+def test_the_index_is_planned_moved_and_rebuilt(both: Both) -> None:
+    plan = {"shards": 3, "slots": 2, "chunks": None, "before": [], "after": [{"shard": 0, "slots": 2, "chunks": 9}]}
+    for method, arguments, path, body in (
+        ("index.plan", {"shards": 3}, "/v1/shards/plan", {"shards": 3}),
+        ("index.plan", {"moves": [((1, 2), 0)]}, "/v1/shards/plan", {"moves": [{"slots": [1, 2], "to": 0}]}),
+        ("index.move", {"slots": (1, 2), "to": 0}, "/v1/shards/move", {"slots": [1, 2], "to": 0}),
+        ("index.scale", {"shards": 3}, "/v1/shards/scale", {"shards": 3}),
+    ):
+        given, gateway = both(answering(plan), method, **arguments)
+        assert (given.shards, given.after[0].chunks) == (3, 9)
+        assert (gateway.requests[0].url.path, json.loads(gateway.bodies[0])) == (path, body)
+    assert both(answering({"called_off": 4}), "index.cancel")[0] == 4
+    asked, gateway = both(
+        answering({"replicas": [{"shard": 1, "replica": 0, "rebuilds": 2}]}), "index.rebuild", 1, replica=0
+    )
+    assert (asked[0].rebuilds, json.loads(gateway.bodies[0])) == (2, {"shard": 1, "replica": 0})
+    digests, _ = both(answering({"stream_sequence": 7, "replicas": []}), "index.digests")
+    assert digests.stream_sequence == 7
+    status, _ = both(
+        answering({"version": 1, "shards_total": 2, "stream_sequence": 7, "shards": [], "moves": []}), "index.status"
+    )
+    assert status.shards_total == 2
