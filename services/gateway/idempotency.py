@@ -96,11 +96,7 @@ class Idempotency:
                 if (found := await find(record.result)) is not None:
                     return found
                 if record.made and lasting:
-                    raise ResultDeleted(
-                        "what was made under this Idempotency-Key has been deleted; take a new one to make it again",
-                        field="Idempotency-Key",
-                        metadata={"id": record.result},
-                    )
+                    raise deleted(record.result)
             expires_at = dt.datetime.now(dt.UTC) + dt.timedelta(seconds=self._seconds)
             await self._records.put(name, RequestKey(fingerprint, new, expires_at=expires_at, made=False))
             try:
@@ -110,6 +106,15 @@ class Idempotency:
                 raise
             await self._records.put(name, RequestKey(fingerprint, name_of(made), expires_at=expires_at, made=True))
             return made
+
+
+def deleted(result: str) -> ResultDeleted:
+    """Gives the error that tells that what a key made is gone, or on its way."""
+    return ResultDeleted(
+        "what was made under this Idempotency-Key has been deleted; take a new one to make it again",
+        field="Idempotency-Key",
+        metadata={"id": result},
+    )
 
 
 def checked_key(text: str) -> str:

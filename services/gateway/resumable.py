@@ -42,7 +42,7 @@ from services.common.speech import SpeechOptions
 from services.common.videos.model import Video
 from services.gateway.access.caller import Caller, Scope, caller, enter
 from services.gateway.digests import Expected
-from services.gateway.idempotency import Idempotency, fingerprint
+from services.gateway.idempotency import Idempotency, deleted, fingerprint
 from services.gateway.storing.parts import PartStore, PartWriter
 from services.gateway.streams import ReadAhead, bounded
 from services.gateway.tidying import tidying
@@ -164,6 +164,7 @@ class Resumable:
             QuotaExceeded: The caller has uploaded too much.
             Overloaded: The caller has too many uploads under way.
             KeyReused: Something else was begun with this key.
+            ResultDeleted: The video that came of it has been deleted.
         """
         details.check()
         who = caller()
@@ -200,10 +201,16 @@ class Resumable:
             fingerprint("resumable", kind, length, asdict(details)),
             new=upload_id,
             make=make,
-            find=self._pending.get,
+            find=self._begun,
             name_of=lambda upload: upload.upload_id,
             lasting=False,
         )
+
+    async def _begun(self, upload_id: str) -> PendingUpload | None:
+        upload = await self._pending.get(upload_id)
+        if upload is not None and upload.result and await self._uploads.kept(upload.result) is None:
+            raise deleted(upload.result)
+        return upload
 
     async def get(self, upload_id: str, kind: UploadKind = UploadKind.TUS) -> PendingUpload:
         """Gives an upload of the caller's; one that has all its bytes is ended first, where a crash left it so.

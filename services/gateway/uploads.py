@@ -21,7 +21,7 @@ from services.common.executor import BoundedExecutor
 from services.common.ids import new_video_id
 from services.common.objects import media_key, video_prefix
 from services.common.speech import SpeechOptions
-from services.common.videos.model import Source, Video
+from services.common.videos.model import Source, Video, VideoStatus
 from services.gateway import transcript_form
 from services.gateway.attributes import checked_collection, checked_tags, checked_title, title_from
 from services.gateway.digests import Expected
@@ -320,7 +320,7 @@ class Uploads:
             fingerprint("upload", *said, given.captions, given.duplicate),
             new=video_id,
             make=make,
-            find=self.found,
+            find=self.kept,
             name_of=lambda taken: taken.video.video_id,
         )
 
@@ -330,6 +330,11 @@ class Uploads:
             return Taken(await self._videos.get(video_id), existing=True)
         except VideoNotFound:
             return None
+
+    async def kept(self, video_id: str) -> Taken | None:
+        """Gives what an upload came to before, where nobody has deleted it; None otherwise."""
+        there = await self.found(video_id)
+        return there if there is not None and there.video.status is not VideoStatus.DELETING else None
 
     async def _create(self, video_id: str, title: str, source: Source, given: Details) -> Taken:
         if given.captions:
@@ -426,7 +431,7 @@ class Uploads:
             fingerprint("url", url, given, collection, tuple(tags), speech),
             new=video_id,
             make=make,
-            find=self.found,
+            find=self.kept,
             name_of=lambda taken: taken.video.video_id,
         )
 

@@ -511,6 +511,21 @@ async def test_a_body_of_another_type_is_told_apart_from_a_wrong_one(mesh: Gatew
         error_of(answer, 400, "INVALID_ARGUMENT", "INVALID_ARGUMENT")
 
 
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        (b'{"url": "https://1.1.1.1/a.mp4", "titel": "A"}', "titel: there is no such field; do you mean title?"),
+        (b'{"title": "A"}', "url: is missing"),
+        (b'{"url": 7}', "url: must be a text"),
+        (b'{"url": "https://1.1.1.1/a.mp4", "tags": "a"}', "tags: must be a list"),
+        (b'{"url": "\xff"}', "the body cannot be read as JSON in UTF-8"),
+    ],
+)
+async def test_what_is_wrong_with_a_body_is_told_in_our_words(mesh: Gateway, body: bytes, said: str) -> None:
+    answer = await mesh.http.post("/videos", content=body, headers={"Content-Type": "application/json"})
+    assert error_of(answer, 400, "INVALID_ARGUMENT", "INVALID_ARGUMENT")["message"] == said
+
+
 async def test_whatever_answers_get_answers_head(mesh: Gateway) -> None:
     video = (await mesh.upload())["video_id"]
     paths = ("/v1/videos", f"/videos/{video}", f"/v1/videos/{video}/status", "/search?q=x", "/openapi.json", "/healthz")

@@ -253,6 +253,16 @@ async def test_bytes_behind_the_end_are_refused(mesh: Gateway) -> None:
     assert (await send(mesh, path, 100, b"x")).status_code == 400
 
 
+async def test_the_same_creation_does_not_bring_back_what_was_deleted(mesh: Gateway) -> None:
+    key = {"Idempotency-Key": "talk 18"}
+    path = await begin(mesh, 100, key)
+    video = (await send(mesh, path, 0, DATA[:100])).headers["earmark-video-id"]
+    assert await begin(mesh, 100, key) == path
+    assert (await mesh.http.delete(f"/v1/videos/{video}")).status_code == 202
+    again = await mesh.http.post("/v1/files", headers={**TUS, **key, "Upload-Length": "100"})
+    assert reason_of(again) == (410, "RESULT_DELETED")
+
+
 async def test_what_nobody_goes_on_with_is_swept(mesh: Gateway) -> None:
     path = await begin(mesh, len(DATA))
     assert (await send(mesh, path, 0, DATA[: 9 * 2**20 + 5])).status_code == 204

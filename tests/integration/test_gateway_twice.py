@@ -145,6 +145,7 @@ async def test_a_request_sent_again_does_not_bring_back_what_was_deleted(mesh: G
     ):
         video = (await send()).json()["video_id"]
         assert (await mesh.http.delete(f"/v1/videos/{video}", params={"now": True})).status_code == 202
+        assert reason_of(await send()) == (410, "RESULT_DELETED")  # also while it is on its way out
 
         async def gone(video: str = video) -> bool:
             return (await mesh.http.get(f"/v1/videos/{video}")).status_code == 404

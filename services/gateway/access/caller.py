@@ -75,9 +75,9 @@ class Caller:
         chosen = collection or self.default_collection
         if self.collections is not None and chosen not in self.collections:
             own = ", ".join(sorted(self.collections))
-            told = f"of {chosen!r}" if chosen else "of videos in no collection"
+            into = f"{chosen!r}" if chosen else "no collection"
             raise PermissionDenied(
-                f"this key is not one {told}; its collections are {own}",
+                f"this key may not put videos into {into}; its collections are {own}",
                 reason="COLLECTION_NOT_ALLOWED",
                 field="collection",
             )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Sequence
 from typing import Any
@@ -16,7 +17,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Match
 from ulid import ULID
 
-from services.common.errors import Aborted, EarmarkError, UnsupportedMediaType
+from services.common.errors import Aborted, EarmarkError, InvalidArgument, UnsupportedMediaType
 from services.common.rpc import DOMAIN, internal_error
 from services.gateway.faults import known
 from services.gateway.http.heads import answers_head
@@ -37,6 +38,15 @@ _BODY_OF = {
     "/shards/cancel": "{}",
     "/shards/rebuild": '{"all": true}',
 }
+_KINDS = {
+    "missing": "is missing",
+    "bool_": "must be true or false",
+    "int_": "must be a whole number",
+    "float_": "must be a number",
+    "string_type": "must be a text",
+    "list_type": "must be a list",
+}
+"""What is wrong, by the beginning of pydantic's type of the problem."""
 # Where Starlette says "body", people say nothing, and "query" is not part of a parameter's name.
 _PLACES = {"body", "query", "path", "header", "cookie"}
 
@@ -74,7 +84,8 @@ def install(app: FastAPI, routes: Sequence[BaseRoute]) -> None:
 
     async def on_invalid(request: Request, error: Exception) -> Response:
         assert isinstance(error, RequestValidationError)
-        violations = [_violation(problem, plain(request.url.path)) for problem in error.errors()]
+        known = _fields(request)
+        violations = [_violation(problem, plain(request.url.path), known) for problem in error.errors()]
         first = violations[0]
         message = f"{first['field']}: {first['description']}"
         if first["field"] == "body" and _other_type(request.headers):
@@ -88,6 +99,8 @@ def install(app: FastAPI, routes: Sequence[BaseRoute]) -> None:
         headers = dict(error.headers or {})
         if code == 405:  # the framework names the methods of the first route of the path only
             headers["Allow"] = _allowed(routes, request)
+        if code == 400:  # FastAPI, of a body that is no JSON in UTF-8
+            return render(InvalidArgument("the body cannot be read as JSON in UTF-8", field="body"))
         info = {"reason": _REASON_OF.get(code, "INVALID_ARGUMENT"), "domain": DOMAIN, "metadata": {}}
         status = _STATUS_OF.get(code, "INVALID_ARGUMENT")
         return _response(code, status, _MESSAGE_OF.get(code, str(error.detail)), [info], headers)
@@ -104,14 +117,27 @@ def _other_type(headers: Headers) -> bool:
     return not empty and not re.fullmatch(r"application/([\w.+-]+\+)?json", kind)
 
 
-def _violation(problem: dict[str, Any], path: str) -> dict[str, str]:
+def _violation(problem: dict[str, Any], path: str, known: Sequence[str]) -> dict[str, str]:
     no_body = problem["type"] == "missing" and tuple(problem["loc"]) == ("body",)
     if no_body or problem["type"] in {"json_invalid", "model_attributes_type", "dict_type"}:
         example = _BODY_OF.get(path) or _example_of_video(path)
         description = f"the body must be a JSON object, such as {example}, sent with Content-Type: application/json"
         return {"field": "body", "description": description}
     field = ".".join(str(part) for part in problem["loc"] if part not in _PLACES)
-    return {"field": field or "body", "description": problem["msg"]}
+    if problem["type"] == "extra_forbidden":
+        near = difflib.get_close_matches(field.lower(), known, n=1)
+        hint = f"do you mean {near[0]}?" if near else f"there are {', '.join(known)}"
+        return {"field": field[:40], "description": f"there is no such field; {hint}"}
+    said = problem["msg"][:1].lower() + problem["msg"][1:]
+    description = next((words for start, words in _KINDS.items() if problem["type"].startswith(start)), said)
+    return {"field": field or "body", "description": description}
+
+
+def _fields(request: Request) -> list[str]:
+    """Gives the fields that the body of the route may have."""
+    body = getattr(request.scope.get("route"), "body_field", None)
+    fields = getattr(getattr(body, "field_info", None), "annotation", None)
+    return list(getattr(fields, "model_fields", {}))
 
 
 def _example_of_video(path: str) -> str:

@@ -420,8 +420,23 @@ class ErrorBody(Shape):
     """First the machine-readable reason; then, for a wrong field, which one and why."""
 
 
+_ERROR: dict[str, Any] = {
+    "error": {
+        "code": 400,
+        "status": "INVALID_ARGUMENT",
+        "message": "limit 'x' is not a number from 1 to 100",
+        "details": [
+            {"reason": "INVALID_ARGUMENT", "domain": "earmark", "metadata": {}},
+            {"field": "limit", "description": "limit 'x' is not a number from 1 to 100"},
+        ],
+    }
+}
+
+
 class Error(Shape):
     """The shape of every error."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [_ERROR]}, use_attribute_docstrings=True)
 
     error: ErrorBody
 
@@ -436,14 +451,24 @@ class DependencyState(Shape):
 class Readiness(Shape):
     """Whether searches are answered, and what each dependency says."""
 
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "ready": False,
+                    "stopping": False,
+                    "checks": {"mongo": {"ready": True}, "shard 0": {"ready": False, "detail": "no replica answers"}},
+                }
+            ]
+        },
+        use_attribute_docstrings=True,
+    )
+
     ready: bool
     stopping: bool
     """Whether the gateway is on its way out."""
-    checks: dict[str, DependencyState] = Field(
-        examples=[
-            {"mongo": {"ready": True}, "nats": {"ready": True}, "embedder": {"ready": True}, "shard 0": {"ready": True}}
-        ]
-    )
+    checks: dict[str, DependencyState]
+    """What each dependency says, to administrators."""
 
 
 NOT_CHANGED: dict[str, Any] = {"description": "It is what `If-None-Match` says."}

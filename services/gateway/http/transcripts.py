@@ -17,11 +17,17 @@ from services.gateway.http.validators import Validator, answer
 from services.gateway.library import Library
 from services.gateway.transcript_form import MEDIA_TYPES
 
+_VTT = "WEBVTT\n\n00:00:00.000 --> 00:00:04.200\n<v Ann>The yeast eats the sugar.\n"
+_SRT = "1\n00:00:00,000 --> 00:00:04,200\nThe yeast eats the sugar.\n"
 _TRANSCRIPT_RESPONSE: dict[int | str, dict[str, Any]] = {
     200: {
         "model": models.Transcript,
         "description": "The transcript.",
-        "content": {"text/vtt": {}, "application/x-subrip": {}, "text/plain": {}},
+        "content": {
+            "text/vtt": {"example": _VTT},
+            "application/x-subrip": {"example": _SRT},
+            "text/plain": {"example": "The yeast eats the sugar.\n"},
+        },
     },
     304: models.NOT_CHANGED,
 }
@@ -46,11 +52,11 @@ _TRANSCRIPT_BODY: dict[str, Any] = {
         "content": {
             "text/vtt": {
                 "schema": {"type": "string"},
-                "example": "WEBVTT\n\n00:00:00.000 --> 00:00:04.200\n<v Ann>The yeast eats the sugar.\n",
+                "example": _VTT,
             },
             "application/x-subrip": {
                 "schema": {"type": "string"},
-                "example": "1\n00:00:00,000 --> 00:00:04,200\nThe yeast eats the sugar.\n",
+                "example": _SRT,
             },
             "application/json": {
                 "schema": {

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Protocol
 
 import structlog
@@ -18,6 +19,7 @@ from services.common.events.bus import Queue
 from services.common.registry import Peer
 from services.common.videos.model import SliceState, Video
 from services.gateway import faults
+from services.gateway.filters import SearchFilter
 from services.gateway.operations.latency import RecentLatency
 from services.gateway.operations.queries import Counted, QueryLog
 from services.gateway.peers import ReplicaState
@@ -97,8 +99,11 @@ class Operations:
         """Notes a search that was answered."""
         self._latency.note(answer.timing.total, partial=not answer.coverage.complete)
         if self._keep_queries and not query.cursor.shown:
-            # What a partial answer does not have may be in the index all the same.
-            self._asked.note(query.text, found=bool(answer.hits) or not answer.coverage.complete)
+            # What a partial answer does not have, or a filter left out, may be in the index all the same; only that of
+            # collections stands for what a key may see, too.
+            filtered = replace(query.filters, collections=()) != SearchFilter()
+            everything = answer.coverage.complete and not filtered
+            self._asked.note(query.text, found=bool(answer.hits) or not everything)
 
     async def overview(self) -> Json:
         """Gives all of it; `problems` says what could not be told, and why."""

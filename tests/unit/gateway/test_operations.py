@@ -6,6 +6,7 @@ import asyncio
 import datetime as dt
 import random
 from collections import Counter
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from services.common.errors import Unavailable
 from services.common.events.bus import Queue
 from services.common.registry import Peer
 from services.common.videos.model import Video
+from services.gateway.filters import SearchFilter
 from services.gateway.operations.latency import MINUTES, RecentLatency
 from services.gateway.operations.overview import Operations
 from services.gateway.operations.queries import FrequentQueries
@@ -123,8 +125,9 @@ async def test_searches_and_what_they_did_not_find_are_counted() -> None:
     watched.searched(query("Bread"), answer(1, complete=False))
     watched.searched(query("unicorns"), answer(0))
     watched.searched(query("in what is missing"), answer(0, complete=False))
+    watched.searched(replace(query("in what a filter leaves out"), filters=SearchFilter(tags=("none",))), answer(0))
     shown = await watched.overview()
-    assert (shown["search"]["count"], shown["search"]["partial"]) == (4, 2)
+    assert (shown["search"]["count"], shown["search"]["partial"]) == (5, 2)
     most = shown["queries"]["frequent"][0]
     assert (most["query"], most["count"]) == ("Bread", 2)
     assert [one["query"] for one in shown["queries"]["without_results"]] == ["unicorns"]
