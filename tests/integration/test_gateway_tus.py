@@ -244,6 +244,11 @@ async def test_the_same_creation_twice_is_one_upload(mesh: Gateway) -> None:
     assert await begin(mesh, 100, title="A talk") != path
 
 
+async def test_parts_to_be_put_together_are_refused(mesh: Gateway) -> None:
+    headers = {**TUS, "Upload-Length": "100", "Upload-Concat": "partial"}
+    assert (await mesh.http.post("/v1/files", headers=headers)).status_code == 400
+
+
 async def test_bytes_behind_the_end_are_refused(mesh: Gateway) -> None:
     path = await begin(mesh, 100)
     assert (await send(mesh, path, 0, DATA[:101])).status_code == 400

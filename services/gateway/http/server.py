@@ -62,7 +62,7 @@ class _Protocol(HttpToolsProtocol):
         if self._told_bytes > MAX_HEAD_BYTES:
             self._refuse(_head_too_large())
         else:
-            self._refuse(InvalidArgument("this is no HTTP/1.1 request; the connection is closed", reason="NOT_HTTP"))
+            self._refuse(InvalidArgument("this is no HTTP/1.1 request, or of no known method", reason="NOT_HTTP"))
 
     def _count(self, size: int) -> None:
         self._told_bytes += size

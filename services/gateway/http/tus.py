@@ -143,6 +143,10 @@ def router(*, resumable: Resumable) -> APIRouter:
     async def create(request: Request) -> Response:
         """Begins an upload, and takes its first bytes where some are sent along."""
         headers = request.headers
+        if "upload-concat" in headers:  # a part would become a video of its own
+            raise InvalidArgument(
+                "uploads are not put together here; Tus-Extension says what can be", field="Upload-Concat"
+            )
         length = _length(headers)
         with_bytes = _kind(headers) == BYTES
         checksum = digests.of_tus(headers.get("upload-checksum", ""))
