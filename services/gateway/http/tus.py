@@ -145,7 +145,7 @@ def router(*, resumable: Resumable) -> APIRouter:
         headers = request.headers
         if "upload-concat" in headers:  # a part would become a video of its own
             raise InvalidArgument(
-                "uploads are not put together here; Tus-Extension says what can be", field="Upload-Concat"
+                "uploads are not put together; Tus-Extension says what is done", field="Upload-Concat"
             )
         length = _length(headers)
         with_bytes = _kind(headers) == BYTES
