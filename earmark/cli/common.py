@@ -12,7 +12,9 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 from rich.console import Console
+from rich.padding import Padding
 from rich.table import Table
+from rich.text import Text
 
 from earmark.client import ApiError, Client, ConnectionFailed, EarmarkClientError, PermissionDenied
 from earmark.client.calls import KEY_VARIABLE
@@ -94,6 +96,14 @@ def print_table(table: Table) -> None:
     if not out.is_terminal:
         table.width = out.measure(table, options=out.options.update(max_width=sys.maxsize)).maximum
     out.print(table, crop=out.is_terminal)
+
+
+def print_line(line: Text, *, indent: int = 0) -> None:
+    """Prints a line of text, broken into several on a terminal only: what a program reads stays together."""
+    if out.is_terminal:
+        out.print(Padding(line, (0, 0, 0, indent)))
+    else:
+        out.print(Text.assemble(" " * indent, line), soft_wrap=True)
 
 
 def interactive() -> bool:

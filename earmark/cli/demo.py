@@ -129,7 +129,8 @@ def _ask(client: Client, question: Question) -> bool:
     right = question.answered_by(best)
     mark = "[green]✓[/]" if right else "[red]✗[/]"
     common.out.print(f"  {mark} [bold]{escape(best.title)}[/] at [cyan]{clock(best.match_time)}[/]")
-    common.out.print(Text.assemble("    ", marked(best.text, best.highlights, width=220)))
+    begin = best.sentence.start if best.sentence else None
+    common.out.print(Text.assemble("    ", marked(best.text, best.highlights, width=220, begin=begin)))
     common.out.print(f"    {best.links.get('page', '')}", style="dim", soft_wrap=True, markup=False)
     if not right:
         common.out.print(

@@ -47,17 +47,28 @@ def state(name: str) -> Text:
     return Text(name, style=_COLOURS.get(name, ""))
 
 
-def marked(text: str, highlights: Sequence[Highlight], *, width: int = 0, style: str = "bold yellow") -> Text:
-    """Text with its found words marked; with a width, cut to about that many characters around the first of them."""
+def marked(
+    text: str,
+    highlights: Sequence[Highlight],
+    *,
+    width: int = 0,
+    begin: int | None = None,
+    style: str = "bold yellow",
+) -> Text:
+    """Text with its found words marked; with a width, cut to about that many characters.
+
+    These begin at `begin`, where that is given, and otherwise lie around the first of the found words.
+    """
     start, end = 0, len(text)
-    if width and len(text) > width:
+    if width and begin is not None:
+        start, end = begin, _end_of_word(text, begin + width)
+    elif width and len(text) > width:
         centre = highlights[0].start if highlights else 0
         start = max(0, min(centre - width // 3, len(text) - width))
         end = min(len(text), start + width)
         # Not in the middle of a word.
         start = text.rfind(" ", 0, start + 1) + 1 if start else 0
-        space = text.find(" ", end)
-        end = space if space >= 0 else len(text)
+        end = _end_of_word(text, end)
     head, tail = ("… " if start else ""), (" …" if end < len(text) else "")
     shown = Text(f"{head}{text[start:end]}{tail}")
     for mark in highlights:
@@ -65,6 +76,11 @@ def marked(text: str, highlights: Sequence[Highlight], *, width: int = 0, style:
         if first < last:
             shown.stylize(style, first - start + len(head), last - start + len(head))
     return shown
+
+
+def _end_of_word(text: str, at: int) -> int:
+    space = text.find(" ", at)
+    return space if space >= 0 else len(text)
 
 
 def seconds(value: float) -> str:

@@ -70,7 +70,7 @@ def list_keys(as_json: common.AsJson = False, url: common.Url = None, data_dir: 
         return
     table = Table(box=None, pad_edge=False, header_style="dim")
     for title in ("key", "name", "may", "made", "state"):
-        table.add_column(title)
+        table.add_column(title, no_wrap=title == "key")
     for key in keys:
         table.add_row(key.key_id, escape(key.name), escape(_may(key)), f"{key.created_at:%Y-%m-%d}", _state(key))
     common.print_table(table)

@@ -6,9 +6,7 @@ from enum import StrEnum
 from typing import Annotated
 
 import typer
-from rich import box
 from rich.markup import escape
-from rich.table import Table
 from rich.text import Text
 
 from earmark.cli import common
@@ -74,7 +72,7 @@ def search(  # noqa: PLR0917  (typer reads options off the parameters)
     if not result.hits:
         common.out.print("Nothing found.")
     else:
-        common.out.print(hits_table(result, more=more, full=full))
+        _print_hits(result, more=more, full=full)
     _coverage(result)
     if result.hits:
         timing = result.timing
@@ -84,24 +82,24 @@ def search(  # noqa: PLR0917  (typer reads options off the parameters)
         )
 
 
-def hits_table(result: SearchResult, *, more: bool = False, full: bool = False) -> Table:
-    """The answer as a table: rank, title, time, text with marked words and link."""
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1))
-    table.add_column("#", justify="right", style="dim")
-    table.add_column("Video", min_width=12, max_width=28)
-    table.add_column("At", justify="right", style="cyan")
-    table.add_column("What is said", ratio=1)
+def _print_hits(result: SearchResult, *, more: bool, full: bool) -> None:
+    """Prints the answer: of each hit rank, title and time, the text with marked words, and the link."""
+    indent = len(str(len(result.hits))) + 1
     for rank, hit in enumerate(result.hits, 1):
-        table.add_row(str(rank), Text(hit.title), clock(hit.match_time), _text(hit, full=full))
+        head = Text.assemble((f"{rank:>{indent - 1}}", "dim"), " ", (hit.title, "bold"), "  ")
+        _print_moment(head, hit, indent=indent, full=full)
         for other in hit.more if more else ():
-            table.add_row("", "", clock(other.match_time), _text(other, full=full))
-    return table
+            _print_moment(Text(" " * indent), other, indent=indent, full=full)
 
 
-def _text(hit: Hit, *, full: bool) -> Text:
-    text = marked(hit.text, hit.highlights, width=0 if full else 200)
-    link = hit.links.get("page", "")
-    return Text.assemble(text, "\n", (link, f"dim link {link}")) if link else text
+def _print_moment(head: Text, hit: Hit, *, indent: int, full: bool) -> None:
+    # From the sentence on that the time is of, not from where the text begins, up to half a minute before it.
+    begin = hit.sentence.start if hit.sentence else None
+    common.print_line(head.append(clock(hit.match_time), "cyan"))
+    common.print_line(marked(hit.text, hit.highlights, width=0 if full else 200, begin=begin), indent=indent)
+    if link := hit.links.get("page", ""):
+        # Whole at any width: cut or broken by a line's end it could be neither clicked nor copied.
+        common.out.print(Text.assemble(" " * indent, (link, f"dim link {link}")), soft_wrap=True)
 
 
 def _coverage(result: SearchResult) -> None:

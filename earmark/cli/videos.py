@@ -89,7 +89,7 @@ def show(
     if as_json:
         common.print_json({**video.raw, "slices": status.raw.get("slices", [])})
         return
-    common.out.print(_facts(video))
+    common.print_table(_facts(video))
     if status.slices:
         common.print_table(_slices(status))
     for warning in video.warnings:
@@ -157,7 +157,7 @@ def edit(  # noqa: PLR0917  (typer reads options off the parameters)
     if as_json:
         common.print_json(video.raw)
         return
-    common.out.print(_facts(video))
+    common.print_table(_facts(video))
 
 
 def retry(video_id: common.VideoId, url: common.Url = None, data_dir: common.Data = None) -> None:
@@ -225,7 +225,7 @@ def _state(video: Video) -> Text:
 def _facts(video: Video) -> Table:
     table = Table(box=None, show_header=False, pad_edge=False)
     table.add_column(style="dim")
-    table.add_column()
+    table.add_column(overflow="fold")  # nothing of an id, a hash or a link may be left out
     meta, source = video.metadata, video.source
     facts: dict[str, str | Text] = {
         "id": video.video_id,

@@ -360,7 +360,7 @@ class Transcript:
 
 @dataclass(frozen=True, slots=True)
 class Highlight:
-    """A matching part of a hit's text, in Unicode code points: `text[start:end]`."""
+    """A part of a hit's text, in Unicode code points: `text[start:end]`."""
 
     start: int
     end: int
@@ -376,7 +376,10 @@ class LegScore:
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """A moment that answers the query. `match_time` is where to press play; `more` are others of the same video."""
+    """A moment that answers the query. `match_time` is where to press play; `more` are others of the same video.
+
+    `sentence` is the one that begins at `match_time`; None where none stands out, and play begins with the text.
+    """
 
     video_id: str
     title: str
@@ -393,11 +396,13 @@ class Hit:
     links: Mapping[str, str]
     more: tuple[Hit, ...]
     speaker: str | None = None
+    sentence: Highlight | None = None
 
     @classmethod
     def parse(cls, data: Json, base_url: str = "") -> Hit:
         """From the gateway's JSON."""
         scores = data.get("scores") or {}
+        sentence = data.get("sentence")
         return cls(
             video_id=data["video_id"],
             title=data.get("title") or "",
@@ -414,6 +419,7 @@ class Hit:
             links=absolute_links(data.get("links"), base_url),
             more=tuple(cls.parse(hit, base_url) for hit in data.get("more") or ()),
             speaker=data.get("speaker") or None,
+            sentence=Highlight(sentence["start"], sentence["end"]) if sentence else None,
         )
 
 

@@ -26,33 +26,33 @@ from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1f\x65\x61rmark/v1/search_service.proto\x12\nearmark.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xa4\x03\n\rSearchRequest\x12\r\n\x05query\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\x12\x11\n\tvideo_ids\x18\x04 \x03(\t\x12\x10\n\x08language\x18\x05 \x01(\t\x12$\n\x04mode\x18\x06 \x01(\x0e\x32\x16.earmark.v1.SearchMode\x12\x13\n\x0b\x63ollections\x18\x07 \x03(\t\x12\x10\n\x08speakers\x18\x08 \x03(\t\x12\x0c\n\x04tags\x18\t \x03(\t\x12\x32\n\x0euploaded_since\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x33\n\x0fuploaded_before\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0cmin_duration\x18\x0c \x01(\x0b\x32\x19.google.protobuf.Duration\x12/\n\x0cmax_duration\x18\r \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x12\n\nmin_tokens\x18\x0e \x03(\t\"\xa6\x01\n\x0eSearchResponse\x12#\n\x04hits\x18\x01 \x03(\x0b\x32\x15.earmark.v1.SearchHit\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12,\n\x08\x63overage\x18\x03 \x01(\x0b\x32\x1a.earmark.v1.SearchCoverage\x12(\n\x06timing\x18\x04 \x01(\x0b\x32\x18.earmark.v1.SearchTiming\"\xae\x03\n\tSearchHit\x12\x10\n\x08video_id\x18\x01 \x01(\t\x12\r\n\x05title\x18\x02 \x01(\t\x12\x10\n\x08language\x18\x03 \x01(\t\x12\x10\n\x08\x63hunk_id\x18\x04 \x01(\t\x12\x0c\n\x04text\x18\x05 \x01(\t\x12)\n\nhighlights\x18\x06 \x03(\x0b\x32\x15.earmark.v1.TextRange\x12/\n\x0cstart_offset\x18\x07 \x01(\x0b\x32\x19.google.protobuf.Duration\x12-\n\nend_offset\x18\x08 \x01(\x0b\x32\x19.google.protobuf.Duration\x12/\n\x0cmatch_offset\x18\t \x01(\x0b\x32\x19.google.protobuf.Duration\x12\r\n\x05score\x18\n \x01(\x01\x12&\n\x08semantic\x18\x0b \x01(\x0b\x32\x14.earmark.v1.LegScore\x12%\n\x07keyword\x18\x0c \x01(\x0b\x32\x14.earmark.v1.LegScore\x12#\n\x04more\x18\r \x03(\x0b\x32\x15.earmark.v1.SearchHit\x12\x0f\n\x07speaker\x18\x0e \x01(\t\"\'\n\tTextRange\x12\r\n\x05start\x18\x01 \x01(\x05\x12\x0b\n\x03\x65nd\x18\x02 \x01(\x05\"\'\n\x08LegScore\x12\r\n\x05score\x18\x01 \x01(\x01\x12\x0c\n\x04rank\x18\x02 \x01(\x05\"\xea\x01\n\x0eSearchCoverage\x12\x14\n\x0cshards_total\x18\x01 \x01(\x05\x12\x17\n\x0fshards_answered\x18\x02 \x01(\x05\x12\x10\n\x08\x63omplete\x18\x03 \x01(\x08\x12\x0c\n\x04legs\x18\x04 \x03(\t\x12\x17\n\x0f\x65mbedding_model\x18\x05 \x01(\t\x12)\n\x07missing\x18\x06 \x03(\x0b\x32\x18.earmark.v1.MissingShard\x12-\n\x08replicas\x18\x07 \x03(\x0b\x32\x1b.earmark.v1.ReplicaCoverage\x12\x16\n\x0etokens_reached\x18\x08 \x01(\x08\"X\n\x0fReplicaCoverage\x12\r\n\x05shard\x18\x01 \x01(\x05\x12\x0f\n\x07replica\x18\x02 \x01(\x05\x12\x18\n\x10\x61pplied_sequence\x18\x03 \x01(\x04\x12\x0b\n\x03lag\x18\x04 \x01(\x04\"-\n\x0cMissingShard\x12\r\n\x05shard\x18\x01 \x01(\x05\x12\x0e\n\x06reason\x18\x02 \x01(\t\"\xb6\x01\n\x0cSearchTiming\x12(\n\x05total\x18\x01 \x01(\x0b\x32\x19.google.protobuf.Duration\x12(\n\x05\x65mbed\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12)\n\x06shards\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\'\n\x04\x66use\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration*t\n\nSearchMode\x12\x1b\n\x17SEARCH_MODE_UNSPECIFIED\x10\x00\x12\x16\n\x12SEARCH_MODE_HYBRID\x10\x01\x12\x18\n\x14SEARCH_MODE_SEMANTIC\x10\x02\x12\x17\n\x13SEARCH_MODE_KEYWORD\x10\x03\x32P\n\rSearchService\x12?\n\x06Search\x12\x19.earmark.v1.SearchRequest\x1a\x1a.earmark.v1.SearchResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1f\x65\x61rmark/v1/search_service.proto\x12\nearmark.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xa4\x03\n\rSearchRequest\x12\r\n\x05query\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\x12\x11\n\tvideo_ids\x18\x04 \x03(\t\x12\x10\n\x08language\x18\x05 \x01(\t\x12$\n\x04mode\x18\x06 \x01(\x0e\x32\x16.earmark.v1.SearchMode\x12\x13\n\x0b\x63ollections\x18\x07 \x03(\t\x12\x10\n\x08speakers\x18\x08 \x03(\t\x12\x0c\n\x04tags\x18\t \x03(\t\x12\x32\n\x0euploaded_since\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x33\n\x0fuploaded_before\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0cmin_duration\x18\x0c \x01(\x0b\x32\x19.google.protobuf.Duration\x12/\n\x0cmax_duration\x18\r \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x12\n\nmin_tokens\x18\x0e \x03(\t\"\xa6\x01\n\x0eSearchResponse\x12#\n\x04hits\x18\x01 \x03(\x0b\x32\x15.earmark.v1.SearchHit\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12,\n\x08\x63overage\x18\x03 \x01(\x0b\x32\x1a.earmark.v1.SearchCoverage\x12(\n\x06timing\x18\x04 \x01(\x0b\x32\x18.earmark.v1.SearchTiming\"\xd7\x03\n\tSearchHit\x12\x10\n\x08video_id\x18\x01 \x01(\t\x12\r\n\x05title\x18\x02 \x01(\t\x12\x10\n\x08language\x18\x03 \x01(\t\x12\x10\n\x08\x63hunk_id\x18\x04 \x01(\t\x12\x0c\n\x04text\x18\x05 \x01(\t\x12)\n\nhighlights\x18\x06 \x03(\x0b\x32\x15.earmark.v1.TextRange\x12/\n\x0cstart_offset\x18\x07 \x01(\x0b\x32\x19.google.protobuf.Duration\x12-\n\nend_offset\x18\x08 \x01(\x0b\x32\x19.google.protobuf.Duration\x12/\n\x0cmatch_offset\x18\t \x01(\x0b\x32\x19.google.protobuf.Duration\x12\r\n\x05score\x18\n \x01(\x01\x12&\n\x08semantic\x18\x0b \x01(\x0b\x32\x14.earmark.v1.LegScore\x12%\n\x07keyword\x18\x0c \x01(\x0b\x32\x14.earmark.v1.LegScore\x12#\n\x04more\x18\r \x03(\x0b\x32\x15.earmark.v1.SearchHit\x12\x0f\n\x07speaker\x18\x0e \x01(\t\x12\'\n\x08sentence\x18\x0f \x01(\x0b\x32\x15.earmark.v1.TextRange\"\'\n\tTextRange\x12\r\n\x05start\x18\x01 \x01(\x05\x12\x0b\n\x03\x65nd\x18\x02 \x01(\x05\"\'\n\x08LegScore\x12\r\n\x05score\x18\x01 \x01(\x01\x12\x0c\n\x04rank\x18\x02 \x01(\x05\"\xea\x01\n\x0eSearchCoverage\x12\x14\n\x0cshards_total\x18\x01 \x01(\x05\x12\x17\n\x0fshards_answered\x18\x02 \x01(\x05\x12\x10\n\x08\x63omplete\x18\x03 \x01(\x08\x12\x0c\n\x04legs\x18\x04 \x03(\t\x12\x17\n\x0f\x65mbedding_model\x18\x05 \x01(\t\x12)\n\x07missing\x18\x06 \x03(\x0b\x32\x18.earmark.v1.MissingShard\x12-\n\x08replicas\x18\x07 \x03(\x0b\x32\x1b.earmark.v1.ReplicaCoverage\x12\x16\n\x0etokens_reached\x18\x08 \x01(\x08\"X\n\x0fReplicaCoverage\x12\r\n\x05shard\x18\x01 \x01(\x05\x12\x0f\n\x07replica\x18\x02 \x01(\x05\x12\x18\n\x10\x61pplied_sequence\x18\x03 \x01(\x04\x12\x0b\n\x03lag\x18\x04 \x01(\x04\"-\n\x0cMissingShard\x12\r\n\x05shard\x18\x01 \x01(\x05\x12\x0e\n\x06reason\x18\x02 \x01(\t\"\xb6\x01\n\x0cSearchTiming\x12(\n\x05total\x18\x01 \x01(\x0b\x32\x19.google.protobuf.Duration\x12(\n\x05\x65mbed\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12)\n\x06shards\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\'\n\x04\x66use\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration*t\n\nSearchMode\x12\x1b\n\x17SEARCH_MODE_UNSPECIFIED\x10\x00\x12\x16\n\x12SEARCH_MODE_HYBRID\x10\x01\x12\x18\n\x14SEARCH_MODE_SEMANTIC\x10\x02\x12\x17\n\x13SEARCH_MODE_KEYWORD\x10\x03\x32P\n\rSearchService\x12?\n\x06Search\x12\x19.earmark.v1.SearchRequest\x1a\x1a.earmark.v1.SearchResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'earmark.v1.search_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_SEARCHMODE']._serialized_start=1778
-  _globals['_SEARCHMODE']._serialized_end=1894
+  _globals['_SEARCHMODE']._serialized_start=1819
+  _globals['_SEARCHMODE']._serialized_end=1935
   _globals['_SEARCHREQUEST']._serialized_start=113
   _globals['_SEARCHREQUEST']._serialized_end=533
   _globals['_SEARCHRESPONSE']._serialized_start=536
   _globals['_SEARCHRESPONSE']._serialized_end=702
   _globals['_SEARCHHIT']._serialized_start=705
-  _globals['_SEARCHHIT']._serialized_end=1135
-  _globals['_TEXTRANGE']._serialized_start=1137
-  _globals['_TEXTRANGE']._serialized_end=1176
-  _globals['_LEGSCORE']._serialized_start=1178
-  _globals['_LEGSCORE']._serialized_end=1217
-  _globals['_SEARCHCOVERAGE']._serialized_start=1220
-  _globals['_SEARCHCOVERAGE']._serialized_end=1454
-  _globals['_REPLICACOVERAGE']._serialized_start=1456
-  _globals['_REPLICACOVERAGE']._serialized_end=1544
-  _globals['_MISSINGSHARD']._serialized_start=1546
-  _globals['_MISSINGSHARD']._serialized_end=1591
-  _globals['_SEARCHTIMING']._serialized_start=1594
-  _globals['_SEARCHTIMING']._serialized_end=1776
-  _globals['_SEARCHSERVICE']._serialized_start=1896
-  _globals['_SEARCHSERVICE']._serialized_end=1976
+  _globals['_SEARCHHIT']._serialized_end=1176
+  _globals['_TEXTRANGE']._serialized_start=1178
+  _globals['_TEXTRANGE']._serialized_end=1217
+  _globals['_LEGSCORE']._serialized_start=1219
+  _globals['_LEGSCORE']._serialized_end=1258
+  _globals['_SEARCHCOVERAGE']._serialized_start=1261
+  _globals['_SEARCHCOVERAGE']._serialized_end=1495
+  _globals['_REPLICACOVERAGE']._serialized_start=1497
+  _globals['_REPLICACOVERAGE']._serialized_end=1585
+  _globals['_MISSINGSHARD']._serialized_start=1587
+  _globals['_MISSINGSHARD']._serialized_end=1632
+  _globals['_SEARCHTIMING']._serialized_start=1635
+  _globals['_SEARCHTIMING']._serialized_end=1817
+  _globals['_SEARCHSERVICE']._serialized_start=1937
+  _globals['_SEARCHSERVICE']._serialized_end=2017
 # @@protoc_insertion_point(module_scope)

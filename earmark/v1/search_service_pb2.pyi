@@ -67,7 +67,7 @@ class SearchResponse(_message.Message):
     def __init__(self, hits: _Optional[_Iterable[_Union[SearchHit, _Mapping]]] = ..., next_page_token: _Optional[str] = ..., coverage: _Optional[_Union[SearchCoverage, _Mapping]] = ..., timing: _Optional[_Union[SearchTiming, _Mapping]] = ...) -> None: ...
 
 class SearchHit(_message.Message):
-    __slots__ = ("video_id", "title", "language", "chunk_id", "text", "highlights", "start_offset", "end_offset", "match_offset", "score", "semantic", "keyword", "more", "speaker")
+    __slots__ = ("video_id", "title", "language", "chunk_id", "text", "highlights", "start_offset", "end_offset", "match_offset", "score", "semantic", "keyword", "more", "speaker", "sentence")
     VIDEO_ID_FIELD_NUMBER: _ClassVar[int]
     TITLE_FIELD_NUMBER: _ClassVar[int]
     LANGUAGE_FIELD_NUMBER: _ClassVar[int]
@@ -82,6 +82,7 @@ class SearchHit(_message.Message):
     KEYWORD_FIELD_NUMBER: _ClassVar[int]
     MORE_FIELD_NUMBER: _ClassVar[int]
     SPEAKER_FIELD_NUMBER: _ClassVar[int]
+    SENTENCE_FIELD_NUMBER: _ClassVar[int]
     video_id: str
     title: str
     language: str
@@ -96,7 +97,8 @@ class SearchHit(_message.Message):
     keyword: LegScore
     more: _containers.RepeatedCompositeFieldContainer[SearchHit]
     speaker: str
-    def __init__(self, video_id: _Optional[str] = ..., title: _Optional[str] = ..., language: _Optional[str] = ..., chunk_id: _Optional[str] = ..., text: _Optional[str] = ..., highlights: _Optional[_Iterable[_Union[TextRange, _Mapping]]] = ..., start_offset: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., end_offset: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., match_offset: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., score: _Optional[float] = ..., semantic: _Optional[_Union[LegScore, _Mapping]] = ..., keyword: _Optional[_Union[LegScore, _Mapping]] = ..., more: _Optional[_Iterable[_Union[SearchHit, _Mapping]]] = ..., speaker: _Optional[str] = ...) -> None: ...
+    sentence: TextRange
+    def __init__(self, video_id: _Optional[str] = ..., title: _Optional[str] = ..., language: _Optional[str] = ..., chunk_id: _Optional[str] = ..., text: _Optional[str] = ..., highlights: _Optional[_Iterable[_Union[TextRange, _Mapping]]] = ..., start_offset: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., end_offset: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., match_offset: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., score: _Optional[float] = ..., semantic: _Optional[_Union[LegScore, _Mapping]] = ..., keyword: _Optional[_Union[LegScore, _Mapping]] = ..., more: _Optional[_Iterable[_Union[SearchHit, _Mapping]]] = ..., speaker: _Optional[str] = ..., sentence: _Optional[_Union[TextRange, _Mapping]] = ...) -> None: ...
 
 class TextRange(_message.Message):
     __slots__ = ("start", "end")

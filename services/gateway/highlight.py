@@ -178,6 +178,14 @@ def best_sentence(highlights: Highlights, starts: Sequence[int], scores: Sequenc
     return max(terms, key=lambda at: (len(set(terms[at])), len(terms[at]), -at))
 
 
+def sentence_range(text: str, starts: Sequence[int], at: int) -> tuple[int, int]:
+    """Returns sentence `at` of a text whose sentences begin at `starts`, without the space around it."""
+    end = starts[at + 1] if at + 1 < len(starts) else len(text)
+    said = text[starts[at] : end]
+    start = starts[at] + len(said) - len(said.lstrip())
+    return start, start + len(said.strip())
+
+
 @lru_cache(maxsize=64)
 def _stop_words(language: str) -> frozenset[str]:
     return frozenset(fold(word) for word in _STOP_WORDS.get(language or "en", "").split())

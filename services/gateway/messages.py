@@ -222,6 +222,7 @@ def _hit(hit: Hit) -> search_pb.SearchHit:
         keyword=_leg(hit.keyword),
         more=[_hit(further) for further in hit.more],
         speaker=hit.speaker,
+        sentence=search_pb.TextRange(start=hit.sentence[0], end=hit.sentence[1]) if hit.sentence else None,
     )
 
 

@@ -151,6 +151,8 @@ class Hit:
     keyword: LegScore | None
     speaker: str = ""
     """Empty when unknown."""
+    sentence: tuple[int, int] | None = None
+    """The sentence that starts at `match_time`, as a range of `text`; None where none stands out."""
     more: list[Hit] = field(default_factory=list)
 
 
@@ -487,12 +489,14 @@ def _hit(ranked: RankedHit, text: str, queries: dict[str, highlight.Query]) -> H
     chunk_text = chunk.text
     found = words.find(chunk_text)
     start = _seconds(chunk.start_offset)
-    match = start
+    match, sentence = start, None
     if found.ranges or ranked.sentence_scores:
         marks = chunk.sentence_marks
-        best = highlight.best_sentence(found, [mark.char_offset for mark in marks], ranked.sentence_scores)
+        starts = [mark.char_offset for mark in marks]
+        best = highlight.best_sentence(found, starts, ranked.sentence_scores)
         if best is not None:
             match = _seconds(marks[best].start_offset)
+            sentence = highlight.sentence_range(chunk_text, starts, best)
     return Hit(
         video_id=chunk.video_id,
         title=chunk.title,
@@ -507,6 +511,7 @@ def _hit(ranked: RankedHit, text: str, queries: dict[str, highlight.Query]) -> H
         semantic=ranked.semantic,
         keyword=ranked.keyword,
         speaker=chunk.speaker,
+        sentence=sentence,
     )
 
 

@@ -156,6 +156,7 @@ def _hit(hit: Hit) -> Json:
         "start_time": round(hit.start_time, 3),
         "end_time": round(hit.end_time, 3),
         "match_time": round(hit.match_time, 3),
+        "sentence": {"start": hit.sentence[0], "end": hit.sentence[1]} if hit.sentence else None,
         "score": hit.score,
         "scores": {"semantic": _leg(hit.semantic), "keyword": _leg(hit.keyword)},
         "links": {

@@ -195,6 +195,7 @@ async def test_a_search_answers_as_over_http(mesh: Gateway) -> None:
         31,
         250_000_000,
     )
+    assert hit.text[hit.sentence.start : hit.sentence.end] == "Bread rises slowly."
     over_http = (await mesh.http.get("/search", params={"q": "bread"})).json()
     assert [hit.score] == [found["score"] for found in over_http["hits"]]
     assert (answer.coverage.complete, list(answer.coverage.legs)) == (True, ["semantic", "keyword"])

@@ -420,6 +420,7 @@ async def test_a_search_finds_the_moment(mesh: Gateway) -> None:
     hit = answer["hits"][0]
     assert (hit["title"], hit["start_time"], hit["end_time"], hit["match_time"]) == ("Bread", 30.0, 60.0, 35.25)
     assert [hit["text"][mark["start"] : mark["end"]] for mark in hit["highlights"]] == ["bread", "rise"]
+    assert hit["sentence"] == {"start": 31, "end": 53}
     assert hit["links"]["page"] == f"/v/{first}?t=35"
     assert hit["scores"]["semantic"]["rank"] == hit["scores"]["keyword"]["rank"] == 1
     assert hit["more"] == []

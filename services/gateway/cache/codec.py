@@ -79,6 +79,7 @@ def _hit(hit: Hit) -> dict[str, Any]:
     fields = {name: getattr(hit, name) for name in _PLAIN}
     fields["semantic"] = list(hit.semantic) if hit.semantic else None
     fields["keyword"] = list(hit.keyword) if hit.keyword else None
+    fields["sentence"] = hit.sentence
     fields["more"] = [_hit(further) for further in hit.more]
     return fields
 
@@ -86,8 +87,11 @@ def _hit(hit: Hit) -> dict[str, Any]:
 def _read_hit(fields: dict[str, Any]) -> Hit:
     plain = {name: fields[name] for name in _PLAIN}
     plain["highlights"] = [(start, end) for start, end in fields["highlights"]]
+    # An answer kept by a gateway that did not tell sentences yet has none.
+    sentence = fields.get("sentence")
     return Hit(
         **plain,
+        sentence=(sentence[0], sentence[1]) if sentence else None,
         semantic=LegScore(*fields["semantic"]) if fields["semantic"] else None,
         keyword=LegScore(*fields["keyword"]) if fields["keyword"] else None,
         more=[_read_hit(further) for further in fields["more"]],

@@ -281,6 +281,8 @@ class Moment(Shape):
     end_time: float
     match_time: float
     """Where to press play: the start of the best matching sentence."""
+    sentence: Range | None
+    """Where in `text` that sentence is; null when none stands out, and play starts with the text."""
     score: float
     """Comparable within one answer only."""
     scores: Scores

@@ -27,12 +27,12 @@ def earmark(
     monkeypatch.setenv("EARMARK_DATA_DIR", str(tmp_path / "data"))
     monkeypatch.delenv("EARMARK_URL", raising=False)
 
-    def run(*arguments: str, gateway: StubGateway | None = None) -> tuple[int, str, str]:
+    def run(*arguments: str, gateway: StubGateway | None = None, width: int = 200) -> tuple[int, str, str]:
         if gateway:
             monkeypatch.setenv("EARMARK_URL", gateway.url)
         monkeypatch.setattr("sys.argv", ["earmark", *arguments])
         for name, to_stderr in (("out", False), ("err", True)):
-            monkeypatch.setattr(common, name, Console(stderr=to_stderr, highlight=False, width=200))
+            monkeypatch.setattr(common, name, Console(stderr=to_stderr, highlight=False, width=width))
         with pytest.raises(SystemExit) as ended:
             cli.main()
         captured = capsys.readouterr()

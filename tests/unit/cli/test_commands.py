@@ -46,6 +46,25 @@ def test_search_shows_title_time_text_and_link(earmark: Earmark, gateway: StubGa
     assert gateway.searches == [{"q": ["moon"], "mode": ["keyword"], "limit": ["3"], "video_id": ["vid_1"]}]
 
 
+def test_search_shows_the_sentence_that_its_time_is_of(earmark: Earmark, gateway: StubGateway) -> None:
+    before = "The tide comes and goes. " * 10
+    text = f"{before}It is the moon that pulls the sea. Nobody saw it."
+    sentence = {"start": len(before), "end": len(before) + 34}
+    gateway.hits = [{**HIT, "text": text, "highlights": [], "sentence": sentence}]
+    _, out, _ = earmark("search", "moon", gateway=gateway)
+    assert "… It is the moon that pulls the sea. Nobody saw it." in out
+    assert "The tide comes" not in out
+    assert text in earmark("search", "moon", "--full", gateway=gateway)[1]
+
+
+def test_links_and_ids_are_whole_where_there_is_little_room(earmark: Earmark, gateway: StubGateway) -> None:
+    video_id = "vid_01m84kyz91jf2g36vq5s8n2abc"
+    gateway.hits = [{**HIT, "links": {"page": f"/v/{video_id}?t=83"}}]
+    _, out, _ = earmark("search", "moon", gateway=gateway, width=40)
+    assert f"{gateway.url}/v/{video_id}?t=83" in out.split()
+    assert "twice a day the moon pulls the sea" in out  # no terminal: lines are not broken either
+
+
 def test_search_passes_its_filters_on(earmark: Earmark, gateway: StubGateway) -> None:
     options = (
         "--collection talks --speaker Ada --tag a --tag b --since 2026-11-01 --before 2026-12-01 --min-duration 60 "

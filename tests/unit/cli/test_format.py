@@ -45,6 +45,16 @@ def test_long_texts_are_cut_around_the_first_found_word(place: int) -> None:
     assert set(shown.plain.split()) - {"…"} <= set(words)  # no word is cut
 
 
+def test_a_text_cut_from_a_sentence_on_begins_with_it_and_goes_on_as_room_allows() -> None:
+    text = "Bread is old. Salt keeps bacteria out. " + "More is said of it. " * 20
+    shown = marked(text, [Highlight(0, 5), Highlight(14, 18)], width=60, begin=14)
+    assert shown.plain.startswith("… Salt keeps bacteria out. More is said")
+    assert shown.plain.endswith(" …")
+    assert len(shown.plain) < 80
+    assert [shown.plain[span.start : span.end] for span in shown.spans] == ["Salt"]
+    assert marked(text[:38], [], width=60, begin=14).plain == "… Salt keeps bacteria out."
+
+
 def test_work_done_counts_what_slices_went_through() -> None:
     def slices(*states: str) -> list[dict[str, object]]:
         return [

@@ -132,6 +132,7 @@ def test_search_sends_its_options_and_reads_the_answer(both: Both) -> None:
         "start_time": 10.0,
         "end_time": 40.0,
         "match_time": 12.5,
+        "sentence": {"start": 0, "end": 14},
         "score": 0.03,
         "scores": {"semantic": {"score": 0.8, "rank": 1}, "keyword": None},
         "links": {"page": "/v/vid_1?t=12"},
@@ -167,6 +168,8 @@ def test_search_sends_its_options_and_reads_the_answer(both: Both) -> None:
     best = found.hits[0]
     assert (best.match_time, best.semantic.rank, best.keyword) == (12.5, 1, None)
     assert best.text[best.highlights[0].start : best.highlights[0].end] == "moon"
+    assert best.sentence is not None
+    assert best.text[best.sentence.start : best.sentence.end] == "the moon pulls"
     assert best.links["page"] == "http://mesh/v/vid_1?t=12"
     assert best.more[0].chunk_id == "vid_1/00000/0000"
     assert (found.coverage.complete, found.coverage.missing[0].reason) == (False, "UNAVAILABLE")

@@ -66,6 +66,8 @@ async def test_the_moment_is_found_and_explained() -> None:
     best = answer.hits[0]
     assert (best.video_id, best.title, best.start_time, best.end_time) == (A, "Bread", 60.0, 90.0)
     assert best.match_time == 66.25
+    assert best.sentence is not None
+    assert best.text[slice(*best.sentence)] == "That makes bread rise."
     assert [best.text[start:end] for start, end in best.highlights] == ["bread", "rise"]
     assert best.semantic is not None
     assert best.keyword is not None
