@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,7 +20,7 @@ from rich.text import Text
 from earmark.client import ApiError, Client, ConnectionFailed, EarmarkClientError, PermissionDenied
 from earmark.client.calls import KEY_VARIABLE
 from earmark.local.paths import DATA_DIR_VARIABLE, DataDir
-from earmark.local.state import MeshState
+from earmark.local.state import MeshState, is_held
 
 DEFAULT_URL = "http://127.0.0.1:8080"
 EXIT_FAILED, EXIT_UNREACHABLE = 1, 3
@@ -44,12 +45,18 @@ VideoId = Annotated[str, typer.Argument(metavar="VIDEO_ID", help="As `earmark ls
 def api_key(url: str | None, data: Path | None = None) -> str:
     """The key of EARMARK_API_KEY, else that of the mesh of the data folder, where it takes keys; empty for none."""
     given = os.environ.get(KEY_VARIABLE, "")
-    if given or url:  # the mesh's own key is for nobody else
+    folder = DataDir.resolve(data)
+    if given or (url and not _is_of(folder, url)):  # the mesh's own key is for nobody else
         return given
     try:
-        return DataDir.resolve(data).admin_key.read_text().strip()
+        return folder.admin_key.read_text().strip()
     except OSError:
         return ""
+
+
+def _is_of(folder: DataDir, url: str) -> bool:
+    """Whether a URL is that of the mesh of a data folder, and it runs: of one that has ended, others may have it."""
+    return url.rstrip("/") == MeshState.load(folder).http_url and is_held(folder)
 
 
 def gateway_url(url: str | None, data: Path | None = None) -> str:
@@ -76,7 +83,7 @@ def explain(error: EarmarkClientError) -> str:
     if isinstance(error, ConnectionFailed):
         lines.append("Start the mesh with `earmark up`, or name another gateway with --url.")
     if isinstance(error, PermissionDenied) and error.http_status == 401:
-        lines.append(f"Set {KEY_VARIABLE} to a key of this gateway; `earmark keys create` makes one.")
+        lines.append(_where_keys_are())
     if isinstance(error, ApiError):
         # The message mostly says what is wrong with the one field there is.
         told = (violation for violation in error.violations if violation.description != error.message)
@@ -84,6 +91,19 @@ def explain(error: EarmarkClientError) -> str:
         if error.retry_after:
             lines.append(f"Try again in {error.retry_after:g} s.")
     return "\n".join(lines)
+
+
+def _where_keys_are() -> str:
+    path = DataDir.resolve().admin_key
+    own = (
+        f'that of the mesh of this data folder with `export {KEY_VARIABLE}="$(cat {shlex.quote(str(path))})"`'
+        if path.exists()
+        else "that of a mesh started with `earmark up` is the file admin-key of its data folder, readable by its owner"
+    )
+    return (
+        f"Set {KEY_VARIABLE} to a key of this gateway: {own}.\n"
+        "Other keys are made by whoever has an administrator's: `earmark keys create`."
+    )
 
 
 def print_json(value: Any) -> None:

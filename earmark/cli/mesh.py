@@ -159,4 +159,7 @@ def _waiting(mesh: MeshState) -> str:
 def _tell_failure(error: MeshFailed) -> NoReturn:
     for line in error.lines:
         common.err.print(f"  {line}", style="dim", markup=False, soft_wrap=True)
-    common.fail(f"{error.message}.\nThe whole log: {error.log}\n`earmark doctor` says what is missing.")
+    common.fail(
+        f"{error.message}\nThe whole log: {error.log}\n"
+        "If it is a program, a package or a model that is missing: `earmark doctor` says which."
+    )

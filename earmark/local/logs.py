@@ -16,6 +16,8 @@ _OLD_FILES = 2
 _LONGEST_LINE = 64 * 1024
 _REMEMBERED_LINES = 40
 
+_ERRORS = frozenset({"error", "critical"})
+
 TRACE = "exception"
 """Field of a record that holds a traceback."""
 
@@ -133,6 +135,17 @@ def readable(lines: Sequence[str], count: int = 15) -> list[str]:
         trace = traceback_lines(record.fields.get(TRACE))
         shown += [f"{record.level:<8}{record.event} {fields}".rstrip(), *trace[-count:]]
     return shown[-2 * count :]
+
+
+def reason(lines: Sequence[str]) -> str:
+    """Why a program ended, as far as its last lines say it: its last error, else its last line; empty for none."""
+    records = [Record.read("", line) for line in lines if line.strip()]
+    errors = [record for record in records if record.level in _ERRORS]
+    if not records:
+        return ""
+    last = (errors or records)[-1]
+    trace = traceback_lines(last.fields.get(TRACE))
+    return " ".join(filter(None, (last.event, str(last.fields.get("error", "")), *trace[-1:])))
 
 
 def traceback_lines(trace: Any) -> list[str]:

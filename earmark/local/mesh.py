@@ -146,6 +146,9 @@ async def _prepare(
         note = f"the index has {mesh.shards} shards and keeps them; change that with `earmark shards scale`"
         mesh.notes.append(note)
         say("warning", note)
+    for note in services.unheeded_settings():
+        mesh.notes.append(note)
+        say("warning", note)
     external = {
         name: os.environ[variable]
         for name, variable in ((servers.NATS, "EARMARK_NATS_URL"), (servers.MONGO, "EARMARK_MONGO_URL"))

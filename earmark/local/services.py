@@ -81,6 +81,18 @@ def port_names(indexers: Iterable[Place]) -> list[str]:
     return [*fixed, *(name for place in indexers for name in place.port_names)]
 
 
+def unheeded_settings() -> list[str]:
+    """What of the environment the mesh of one machine does not heed though somebody may count on it."""
+    host = os.environ.get("EARMARK_HTTP_HOST")
+    if not host or host in (HOST, "localhost"):
+        return []
+    note = (
+        f"EARMARK_HTTP_HOST={host} is not heeded: this mesh listens on {HOST} alone. To let other machines in, set "
+        "EARMARK_ACCESS=keys and put a proxy with TLS in front of it (docs/security.md)"
+    )
+    return [note]
+
+
 def table(wiring: Wiring, *, servers: tuple[str, ...], indexers: Iterable[Place]) -> list[ChildSpec]:
     """The services, each after those it needs.
 

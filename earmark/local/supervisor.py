@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from earmark.local import state as states
-from earmark.local.logs import ChildLog, Record, Sink
+from earmark.local.logs import ChildLog, Record, Sink, reason
 from earmark.local.paths import DataDir
 from earmark.local.process import ChildProcess, ChildSpec
 from earmark.local.state import ChildState, MeshState
@@ -197,8 +197,11 @@ class Supervisor:
             self._set_child(spec.name, states.CRASHED, pid=0, started=0)
             failures = 0 if self._serving[spec.name].is_set() else failures + 1
             if failures >= _STARTS_BEFORE_GIVING_UP and self._mesh.state != states.SERVING:
+                lines = list(self._logs[spec.name].last)
                 message = f"{spec.name} does not start: {failures} times it ended with {how}"
-                raise StartFailed(spec.name, message, self._logs[spec.name].last)
+                if said := reason(lines):
+                    message += f", saying: {said}"
+                raise StartFailed(spec.name, message, lines)
             if asyncio.get_running_loop().time() - begun >= _STEADY_SECONDS:
                 delay = _FIRST_DELAY
             self._say("warning", f"{spec.name} ended with {how}; it starts again in {delay:g} s")

@@ -68,7 +68,7 @@ def run(name: str, settings_class: type[S], build: Build[S]) -> NoReturn:
     except ValidationError as error:
         for problem in error.errors():
             where = "_".join(str(part) for part in problem["loc"]).upper()
-            sys.stderr.write(f"{name}: setting EARMARK_{where}: {problem['msg']}\n")
+            sys.stderr.write(f"{name}: setting EARMARK_{where}: {problem['msg'].removeprefix('Value error, ')}\n")
         sys.exit(2)
     logs.configure(name, level=settings.log_level, fmt=settings.log_format)
     tracing.configure(name, settings.otlp_endpoint)

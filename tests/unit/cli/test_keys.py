@@ -9,6 +9,10 @@ from typing import Any
 
 import pytest
 
+from earmark.cli import common
+from earmark.client import PermissionDenied
+from earmark.local.paths import DataDir
+from earmark.local.state import MeshState, held
 from tests.unit.cli.stub_gateway import StubGateway
 
 Run = Callable[..., tuple[int, str, str]]
@@ -76,9 +80,36 @@ def test_the_key_of_the_own_mesh_goes_to_no_other_gateway(
     data = tmp_path / "data"
     data.mkdir()
     (data / "admin-key").write_text("secret\n")
+    MeshState(http_url=gateway.url).save(DataDir(data))  # of a mesh that has ended, whose port somebody else has now
     earmark("ls", gateway=gateway)
     assert gateway.authorizations == [None]
     monkeypatch.delenv("EARMARK_URL")
+    MeshState().save(DataDir(data))
     monkeypatch.setattr("earmark.cli.common.DEFAULT_URL", gateway.url)
     earmark("ls")
     assert gateway.authorizations == [None, "Bearer secret"]
+
+
+def test_a_mesh_that_runs_here_gets_its_key_also_where_its_url_is_given(
+    earmark: Run, gateway: StubGateway, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.delenv("EARMARK_API_KEY", raising=False)
+    data = DataDir(tmp_path / "data")
+    with held(data):
+        MeshState(http_url=gateway.url).save(data)
+        data.admin_key.write_text("secret\n")
+        earmark("ls", gateway=gateway)
+        earmark("ls", "--url", f"{gateway.url}/")
+        MeshState(http_url="http://127.0.0.1:1").save(data)
+        earmark("ls", gateway=gateway)
+    assert gateway.authorizations == ["Bearer secret", "Bearer secret", None]
+
+
+def test_a_refused_key_says_where_one_is(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("EARMARK_DATA_DIR", str(tmp_path))
+    refused = PermissionDenied("this needs a key", status="UNAUTHENTICATED", http_status=401)
+    told = common.explain(refused)
+    assert "EARMARK_API_KEY" in told
+    assert "admin-key" in told
+    (tmp_path / "admin-key").write_text("secret\n")
+    assert f'export EARMARK_API_KEY="$(cat {tmp_path}/admin-key)"' in common.explain(refused)

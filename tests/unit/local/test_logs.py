@@ -54,3 +54,16 @@ def test_last_lines_are_readable(tmp_path: Path) -> None:
     assert last_lines(path) == ["info    plain", "error   failed model=m", "a.py:3 in f", "OSError: no such model"]
     assert last_lines(tmp_path / "none.log") == []
     assert logs.traceback_lines("a\nb") == ["a", "b"]
+
+
+def test_the_reason_of_an_end_is_the_last_error_else_the_last_line() -> None:
+    wrong = "gateway: setting EARMARK_CORS_ORIGINS: '[' is no origin, such as https://app.example.org"
+    assert logs.reason(["starting", wrong, ""]) == wrong
+    told = [
+        '{"event": "cannot listen", "level": "error", "error": "address in use"}',
+        '{"event": "stopped", "level": "info"}',
+    ]
+    assert logs.reason(told) == "cannot listen address in use"
+    broke = '{"event": "broke", "level": "critical", "exception": "Traceback …\\nOSError: disk full"}'
+    assert logs.reason([broke]) == "broke OSError: disk full"
+    assert logs.reason([]) == ""
