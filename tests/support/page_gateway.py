@@ -169,6 +169,7 @@ class PageGateway:
         scopes: What the key may do.
         statuses: What an event stream says of a video before it ends; none opens while there is nothing.
         cut_after: Bytes after which the next upload breaks; none does when it is 0.
+        away: Whether an upload that broke finds no gateway to go on with.
     """
 
     def __init__(self) -> None:
@@ -182,6 +183,7 @@ class PageGateway:
         self.changes: list[Answer] = []
         self.statuses: list[Answer] = []
         self.deleted: list[Answer] = []
+        self.away = False
         self.metadata: dict[str, str] = {}
         self.length = self.offset = self.cut_after = 0
 
@@ -261,11 +263,18 @@ class PageGateway:
         """Takes an upload; bytes are counted and not looked at, since a browser does not tell of a file's."""
         request = route.request
         head = {"Tus-Resumable": "1.0.0", "Upload-Offset": str(self.offset), "Upload-Length": str(self.length)}
-        if request.method == "POST":
+        if self.away and self.offset:
+            route.abort("connectionreset")
+        elif request.method == "POST":
             self.length, self.offset = int(request.headers["upload-length"]), 0
             pairs = (pair.partition(" ") for pair in request.headers["upload-metadata"].split(","))
             self.metadata = {name: base64.b64decode(value).decode() for name, _, value in pairs}
             route.fulfill(status=201, headers={"Tus-Resumable": "1.0.0", "Location": "/v1/files/upl_1"})
+        elif request.method in ("HEAD", "DELETE") and not self.length:
+            route.fulfill(status=404, headers={"Tus-Resumable": "1.0.0"})
+        elif request.method == "DELETE":
+            self.length = self.offset = 0
+            route.fulfill(status=204, headers={"Tus-Resumable": "1.0.0"})
         elif request.method == "HEAD":
             route.fulfill(status=200, headers=head)
         elif self.cut_after:

@@ -14,6 +14,14 @@ from tests.support.page_gateway import NEW, ORIGIN, VIDEO, PageGateway, answer, 
 BAD = {"serious", "critical"}
 
 
+LEFT_BEHIND = """uploadUrl => {
+  const upload = {uploadUrl, size: 5000, metadata: {filename: "what-somebody-recorded-in-the-hall-of-the-town.mp4"}};
+  localStorage.setItem("tus::talk::1", JSON.stringify(upload));
+  localStorage.setItem("earmark-key", "earmark_any");
+}"""
+"""An upload that an earlier page began, and a key that is remembered."""
+
+
 def filled(gateway: PageGateway) -> None:
     slices = [{"slice_id": "00000", "start_time": 0, "end_time": 60, "state": "indexed", "attempts": 1}]
     gateway.videos = [
@@ -24,6 +32,7 @@ def filled(gateway: PageGateway) -> None:
     scores = {"semantic": {"score": 0.5, "rank": 1}, "keyword": {"score": 2.0, "rank": 1}}
     hit = moment("bees make honey", 60, highlights=[{"start": 0, "end": 4}], speaker="Ann", scores=scores)
     hit["more"] = [moment("and more honey", 90)]
+    gateway.length, gateway.offset = 5000, 3000
     gateway.search = lambda _query, _route: answer(hit, complete=False, shards_answered=1)
 
 
@@ -44,7 +53,11 @@ def player(page: Page) -> None:
 
 def library(page: Page) -> None:
     page.goto(f"{ORIGIN}/library")
+    page.evaluate(LEFT_BEHIND, f"{ORIGIN}/v1/files/upl_1")
+    page.reload()
     expect(page.locator(".video")).to_have_count(3)
+    expect(page.locator("#unfinished .notice")).to_be_visible()
+    expect(page.locator("#remembered")).to_be_visible()
     page.get_by_role("button", name="Delete Broken").click()
     expect(page.locator(".toast")).to_be_visible()
 

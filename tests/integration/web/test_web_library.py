@@ -133,19 +133,51 @@ def test_an_upload_that_is_cut_goes_on_where_it_was(page: Page, gateway: PageGat
     expect(page.locator("#tray")).to_contain_text("Uploaded; now being transcribed")
 
 
+def begin_and_cut(page: Page, gateway: PageGateway, address: str, file: Path) -> Page:
+    """Begins an upload which is cut after 3000 bytes and can't go on; gives another tab, which is still empty."""
+    file.write_bytes(b"x" * 5000)
+    gateway.cut_after, gateway.away = 3000, True
+    page.goto(address)
+    with page.expect_event("requestfailed", lambda request: request.method == "PATCH"):
+        page.locator("#files").set_input_files(file)
+    return page.context.new_page()
+
+
 def test_an_upload_goes_on_after_the_page_was_closed(page: Page, gateway: PageGateway, tmp_path: Path) -> None:
     talk = tmp_path / "talk.mp4"
-    talk.write_bytes(b"x" * 5000)
-    gateway.cut_after = 3000
-    page.goto(f"{ORIGIN}/")
-    with page.expect_request(lambda request: request.method == "PATCH"):
-        page.locator("#files").set_input_files(talk)
-    page.once("dialog", lambda dialog: dialog.accept())  # it warns of the upload under way
-    page.reload()
-    page.locator("#files").set_input_files(talk)
-    expect(page.locator(f'.video[data-video-id="{NEW}"]')).to_be_visible()
+    another = begin_and_cut(page, gateway, f"{ORIGIN}/", talk)
+    page.close()
+    gateway.away = False
+    another.goto(f"{ORIGIN}/")
+    told = another.locator("#unfinished")
+    expect(told).to_contain_text("talk.mp4 is there up to 3.0 kB of 5.0 kB. Choose the file again to go on.")
+    with another.expect_file_chooser() as chosen:
+        another.get_by_role("button", name="Choose talk.mp4 again").click()
+    chosen.value.set_files(talk)
+    expect(another.locator(f'.video[data-video-id="{NEW}"]')).to_be_visible()
+    expect(told).to_be_empty()
     assert gateway.requests.count("POST /files") == 1
-    assert page.evaluate("localStorage.length") == 0
+    assert another.evaluate("localStorage.length") == 0
+
+
+def test_an_upload_that_was_begun_is_given_up_but_not_while_another_tab_sends_it(
+    page: Page, gateway: PageGateway, tmp_path: Path
+) -> None:
+    here = "http://localhost"  # the locks by which tabs know of each other are only there and by https
+    another = begin_and_cut(page, gateway, f"{here}/", tmp_path / "talk.mp4")
+    another.goto(f"{here}/")
+    another.wait_for_function("() => window.tus !== undefined")  # by then it looks
+    assert (
+        another.evaluate("import('/web/js/resumable.js').then(({beingSent}) => beingSent()).then(all => all.size)") == 1
+    )
+    expect(another.locator("#unfinished")).to_be_empty()
+    page.close()
+    gateway.away = False
+    another.reload()
+    another.get_by_role("button", name="Give up the upload of talk.mp4").click()
+    expect(another.locator("#unfinished")).to_be_empty()
+    assert "DELETE /files/upl_1" in gateway.requests
+    assert another.evaluate("localStorage.length") == 0
 
 
 def test_an_empty_file_and_a_pasted_link_that_is_none_are_refused_in_words(

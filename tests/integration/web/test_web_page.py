@@ -331,6 +331,42 @@ def test_where_a_key_is_needed_it_is_asked_for_once_and_the_player_follows_signe
     assert page.evaluate("localStorage.length") == 0, "another tab asks again"
 
 
+def test_a_key_is_remembered_on_the_device_until_it_is_to_be_forgotten(page: Page, gateway: PageGateway) -> None:
+    gateway.key = "earmark_right"
+    page.goto(f"{ORIGIN}/library")
+    expect(page.get_by_label("Remember on this device")).not_to_be_checked()
+    page.get_by_label("Remember on this device").check()
+    page.locator("#key").fill("earmark_right")
+    page.keyboard.press("Enter")
+    expect(page.locator("#videos .video")).to_have_count(1)
+    assert page.evaluate("[sessionStorage.length, localStorage.length]") == [0, 1]
+    another = page.context.new_page()
+    another.goto(f"{ORIGIN}/library")
+    expect(another.locator("#videos .video")).to_have_count(1)
+    another.get_by_role("button", name="Forget it").click()
+    expect(another.locator("#key-dialog")).to_be_visible()
+    assert another.evaluate("[sessionStorage.length, localStorage.length]") == [0, 0]
+    expect(page.locator("#remembered")).to_be_hidden()
+
+
+def test_the_player_takes_the_room_there_is(page: Page, gateway: PageGateway) -> None:
+    gateway.search = lambda _query, _route: answer(moment("here", 40.0))
+    for width, height, address, least in [
+        (1280, 800, f"/v/{VIDEO}", 840),
+        (1280, 800, f"/v/{VIDEO}?q=bees", 600),
+        (1440, 900, f"/v/{VIDEO}?q=bees", 720),
+        (390, 844, f"/v/{VIDEO}?q=bees", 390),
+    ]:
+        page.set_viewport_size({"width": width, "height": height})
+        page.goto(f"{ORIGIN}{address}")
+        expect(page.locator(".line").first).to_be_in_viewport()
+        expect(page.locator(".under")).to_be_in_viewport()
+        box = page.locator("video").bounding_box()
+        assert box is not None
+        assert box["width"] >= least
+        assert page.evaluate("document.documentElement.scrollWidth") == width
+
+
 def test_who_gives_no_key_is_not_asked_again_until_they_do_something(page: Page, gateway: PageGateway) -> None:
     gateway.key = "earmark_right"
     page.goto(f"{ORIGIN}/")

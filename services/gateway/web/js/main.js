@@ -11,6 +11,7 @@ import { createResults } from "./results.js";
 import { applyRights } from "./rights.js";
 import * as route from "./route.js";
 import { createSearch, watchTyping } from "./search.js";
+import { showUnfinished } from "./unfinished.js";
 import { createUploads } from "./uploads.js";
 
 const TITLES = { library: "Library · Earmark", operations: "Operations · Earmark", "": "Earmark" };
@@ -69,6 +70,7 @@ function arrive(place) {
   document.body.dataset.view = asking || watching || view ? "work" : "home";
   document.body.dataset.list = asking ? "results" : view === "operations" && !watching ? "operations" : "library";
   document.body.toggleAttribute("data-watching", watching);
+  document.querySelector(".skip").hash = watching ? "player-title" : "column"; // beside the player there may be no list
   if (input.value.trim() !== q.trim()) input.value = q;
   byId("clear").hidden = !asking;
   byId("modes").querySelector(`[value="${mode}"]`).checked = true;
@@ -156,6 +158,9 @@ document.addEventListener("keydown", (event) => {
 
 connectAdding(createUploads());
 setText(byId("live"), "");
-library.load().then(() => live.start(() => library.load()));
+library.load().then(() => {
+  live.start(() => library.load());
+  return showUnfinished();
+});
 route.start(arrive);
 if (!route.read().videoId && window.matchMedia("(hover: hover)").matches) input.focus({ preventScroll: true });

@@ -22,6 +22,25 @@ export async function prepare() {
   return window.tus;
 }
 
+const LOCK = "earmark-upload ";
+
+/**
+ * Holds a lock while an upload is sent, so that other tabs know; they come only by https and on the own machine.
+ *
+ * @param {string} address
+ * @param {Promise} done  settles when it is sent, or given up
+ */
+function tellTabs(address, done) {
+  const over = done.then(() => {}, () => {});
+  navigator.locks?.request(`${LOCK}${address}`, { ifAvailable: true }, () => over);
+}
+
+/** The addresses of the uploads that a tab is sending now; none where there are no locks. */
+export async function beingSent() {
+  const { held = [] } = (await navigator.locks?.query()) ?? {};
+  return new Set(held.filter(({ name }) => name.startsWith(LOCK)).map(({ name }) => name.slice(LOCK.length)));
+}
+
 const status = (error) => error.originalResponse?.getStatus() ?? 0;
 
 /**
@@ -32,7 +51,7 @@ const status = (error) => error.originalResponse?.getStatus() ?? 0;
  * @param {Object} told
  * @param {(sent: number, total: number) => void} told.onProgress  bytes
  * @param {() => void} told.onStalled  the network is away; it goes on by itself
- * @param {() => void} told.onResumed  it goes on where an earlier attempt was cut
+ * @param {(name: string) => void} told.onResumed  it goes on where an earlier attempt was cut, which is kept by that name
  * @returns {{done: Promise<{videoId: string, existing: boolean}>, pause: () => void, resume: () => void, cancel: () => void}}
  *     `done` rejects with ApiError, or AbortError when cancelled
  */
@@ -82,6 +101,7 @@ export function send(file, metadata, { onProgress, onStalled, onResumed }) {
         if (request.getMethod() === "HEAD" && response.getStatus() >= 500) throw new Error("the gateway is not ready");
       },
       onProgress,
+      onUploadUrlAvailable: () => tellTabs(upload.url, done),
       onError: failed,
       onSuccess: ({ lastResponse }) => {
         end();
@@ -91,7 +111,7 @@ export function send(file, metadata, { onProgress, onStalled, onResumed }) {
     const [earlier] = await upload.findPreviousUploads();
     if (earlier) {
       upload.resumeFromPreviousUpload(earlier);
-      onResumed();
+      onResumed(earlier.urlStorageKey);
     }
     window.addEventListener("online", goOn);
     goOn();

@@ -6,6 +6,7 @@ import { plural, transfer } from "./format.js";
 import { send } from "./resumable.js";
 import * as route from "./route.js";
 import * as store from "./store.js";
+import { goesOn } from "./unfinished.js";
 
 // Speed is what the last seconds carried: quick to follow a change, calm enough to read.
 const WINDOW_MS = 4000;
@@ -152,7 +153,10 @@ export function createUploads() {
         mine.speed.forget();
         mine.set("stalled", "The connection is gone; it goes on by itself as soon as it is back");
       },
-      onResumed: () => mine.set("running", "Going on where it was cut"),
+      onResumed: (name) => {
+        goesOn(name);
+        mine.set("running", "Going on where it was cut");
+      },
     });
     try {
       await arrived(mine, await mine.sending.done);
