@@ -84,6 +84,7 @@ def moment(text: str, match_time: float, **changes: Any) -> Answer:
         "start_time": match_time - 3,
         "end_time": match_time + 20,
         "match_time": match_time,
+        "sentence": None,
         "score": 0.03,
         "scores": {"semantic": {"score": 0.5, "rank": 1}, "keyword": None},
         "links": {},

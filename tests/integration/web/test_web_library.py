@@ -105,6 +105,7 @@ def test_a_deleted_video_comes_back_when_that_is_undone_in_time(page: Page, gate
     page.get_by_role("button", name="Undo").click()
     expect(page.locator(".video h3")).to_have_count(2)
     page.get_by_role("button", name="Delete Bees").click()
+    expect(page.locator(".toast")).to_be_visible()
     page.keyboard.press("Control+z")
     expect(page.locator(".video h3")).to_have_count(2)
     expect(page.locator(".toast")).to_have_count(0)

@@ -28,8 +28,8 @@ def test_a_long_moment_is_shown_from_the_sentence_it_is_played_at(page: Page, ga
     sentences = [f"This is sentence number {number}, and water is in it." for number in range(20)]
     text = " ".join(sentences)
     at = text.index("This is sentence number 10")
-    time = 60 + 100 * at / len(text) + 1.5  # speech is not quite even
-    hit = moment(text, time, start_time=60.0, end_time=160.0, highlights=[{"start": 34, "end": 39}])
+    sentence = {"start": at, "end": at + len(sentences[10])}
+    hit = moment(text, 110, sentence=sentence, highlights=[{"start": 34, "end": 39}])
     gateway.search = lambda _query, _route: answer(hit)
     page.goto(f"{ORIGIN}/?q=water")
     expect(page.locator(".said")).to_have_text(re.compile(r"^… This is sentence number 10, "))
@@ -109,15 +109,14 @@ def test_the_strip_has_a_mark_for_every_moment_which_arrows_reach_and_hovering_e
 def test_a_mark_is_called_by_the_sentence_that_is_said_there(page: Page, gateway: PageGateway) -> None:
     text = " ".join(f"This is sentence number {number}, and water is in it." for number in range(20))
     at = text.index("This is sentence number 10")
-    time = 60 + 100 * at / len(text) + 1.5
-    hit = moment(text, time, start_time=60.0, end_time=160.0)
+    hit = moment(text, 110, sentence={"start": at, "end": at + 50})
     gateway.search = lambda _query, _route: answer(hit)
     page.goto(f"{ORIGIN}/?q=water")
     tick = page.locator(".hit .tick")
     tick.hover()
     said = page.locator("#peek p span").inner_text()
     assert said.startswith("… This is sentence number 10, ")
-    expect(tick).to_have_attribute("aria-label", re.compile(rf"^1 minute 5\d seconds: {re.escape(said)}$"))
+    expect(tick).to_have_attribute("aria-label", re.compile(rf"^1 minute 50 seconds: {re.escape(said)}$"))
 
 
 def test_a_search_that_is_refused_as_wrong_is_not_offered_again(page: Page, gateway: PageGateway) -> None:

@@ -111,7 +111,8 @@ export function runs(text, ranges) {
 /**
  * The part of a long text worth showing, with its ranges moved along.
  *
- * Begins at the sentence around `focus` (a code point), so that the reader sees why it was found.
+ * Begins at `focus` (a code point), where a sentence begins, so that the reader sees why it was found; near the end of
+ * the text at a sentence before it.
  *
  * @returns {{text: string, ranges: {start: number, end: number}[]}}
  */
@@ -119,7 +120,7 @@ export function excerpt(text, ranges, focus, length = 320) {
   const points = Array.from(text);
   if (points.length <= length * 1.25) return { text, ranges };
   let start = Math.min(Math.max(0, focus), Math.max(0, points.length - Math.floor(length / 2)));
-  while (start > 0 && !(/\s/.test(points[start - 1]) && /[.!?…。！？]/.test(points[start - 2] ?? "."))) start -= 1;
+  while (start < focus && start > 0 && !(/\s/.test(points[start - 1]) && /[.!?…。！？]/.test(points[start - 2] ?? "."))) start -= 1;
   if (focus - start > length * 0.6) {
     start = Math.max(0, focus - Math.floor(length * 0.3));
     while (start > 0 && !/\s/.test(points[start - 1])) start -= 1;
