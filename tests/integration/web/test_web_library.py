@@ -42,10 +42,11 @@ def test_a_failed_video_says_why_and_is_tried_again(page: Page, gateway: PageGat
 
 
 def test_media_that_can_never_be_read_are_not_tried_again(page: Page, gateway: PageGateway) -> None:
-    page_there = {"reason": "NOT_MEDIA", "stage": "fetch", "message": "the address gives a web page"}
+    not_fetched = {"filename": None, "content_type": None, "bytes": None, "sha256": None}
+    page_there = {"reason": "NOT_MEDIA", "stage": "slice", "message": "the address gives a web page"}
     text = {"reason": "NOT_MEDIA", "stage": "slice", "message": "the file is text"}
     gateway.videos = [
-        video(status="failed", title="Address", error=page_there),
+        video(status="failed", title="Address", source=not_fetched, error=page_there),
         video(NEW, status="failed", title="Text", error=text),
     ]
     page.goto(f"{ORIGIN}/")

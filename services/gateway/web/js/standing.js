@@ -5,8 +5,8 @@ import { plural, roughly, sentence } from "./format.js";
 /** Reasons that lie in the media (services/transcriber/problems.py): the same bytes fail again, whoever tries. */
 const UNREADABLE = new Set(["EMPTY_FILE", "NOT_MEDIA", "INCOMPLETE_MEDIA", "NO_AUDIO_TRACK", "EMPTY_AUDIO_TRACK", "UNSUPPORTED_CODEC", "DAMAGED_AUDIO"]);
 
-/** Whether a video that failed may be tried again. */
-export const retryable = ({ status, error }) => status === "failed" && (error?.stage === "fetch" || !UNREADABLE.has(error?.reason));
+/** Whether a video that failed may be tried again; what was never fetched may be another by now. */
+export const retryable = ({ status, error, source }) => status === "failed" && (source?.bytes === null || !UNREADABLE.has(error?.reason));
 
 /** One line about a video; "" when there is nothing to say. */
 export function standing({ status, progress, warnings, error, links }) {
