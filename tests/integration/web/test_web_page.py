@@ -160,7 +160,7 @@ def test_a_hit_says_why_it_was_found(page: Page, gateway: PageGateway) -> None:
 
 
 def searched(page: Page, gateway: PageGateway, as_wanted: Callable[[Asked], bool]) -> Asked:
-    """Waits until the last search that the page sent is as wanted, and gives it: the page sends it when it has shown."""
+    """Waits until the last search sent is as wanted, and gives it: the page first shows, then sends."""
     deadline = time.monotonic() + 30
     while not (gateway.searched and as_wanted(gateway.searched[-1])):
         assert time.monotonic() < deadline, f"the last search is not as wanted: {gateway.searched[-1:]}"
