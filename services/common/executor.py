@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import sys
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import ParamSpec, TypeVar
@@ -20,13 +23,15 @@ class BoundedExecutor:
         name: Name of the pool, seen in thread names and errors.
         threads: Threads, which is how much runs at once.
         queue: Calls that may wait beyond those running.
+        niceness: How far its threads, and those that they start, stand back behind others where cores are few, 0 to 19;
+            Linux alone has that for threads.
     """
 
-    def __init__(self, name: str, *, threads: int, queue: int) -> None:
+    def __init__(self, name: str, *, threads: int, queue: int, niceness: int = 0) -> None:
         self._name = name
         self._limit = threads + queue
         self._pending = 0
-        self._pool = ThreadPoolExecutor(threads, thread_name_prefix=name)
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix=name, initializer=_stand_back, initargs=(niceness,))
 
     @property
     def pending(self) -> int:
@@ -57,3 +62,9 @@ class BoundedExecutor:
     def close(self) -> None:
         """Ends the threads after the calls under way; calls that still wait are dropped."""
         self._pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _stand_back(niceness: int) -> None:
+    if niceness and sys.platform == "linux":
+        thread = threading.get_native_id()
+        os.setpriority(os.PRIO_PROCESS, thread, max(niceness, os.getpriority(os.PRIO_PROCESS, thread)))

@@ -29,7 +29,7 @@ from services.indexer.dense import DensePolicy
 from services.indexer.folder_lock import folder_lock
 from services.indexer.places import Place
 from services.indexer.remote import RemoteSnapshots
-from services.indexer.replica import Replica, Threads
+from services.indexer.replica import WRITER_NICENESS, Replica, Threads
 from services.indexer.servicer import ShardServicer
 from services.indexer.settings import Settings
 from services.indexer.snapshot import Origin, SnapshotFolder
@@ -65,7 +65,7 @@ async def build(settings: Settings, stack: AsyncExitStack) -> Service:
     threads = Threads(
         searches=BoundedExecutor("search", threads=settings.search_threads, queue=settings.search_queue),
         parallel=settings.search_threads,
-        writes=BoundedExecutor("index-writer", threads=1, queue=64),
+        writes=BoundedExecutor("index-writer", threads=1, queue=64, niceness=WRITER_NICENESS),
         files=BoundedExecutor("index-files", threads=1, queue=16),
     )
     for executor in (threads.searches, threads.writes, threads.files):

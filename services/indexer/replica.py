@@ -29,6 +29,10 @@ class SlotsNotHeld(FailedPrecondition):
     reason = "SLOTS_NOT_HELD"
 
 
+WRITER_NICENESS = 10
+"""Searches go before changes where both want a core; a tenth is left to these, some hundred chunks a second."""
+
+
 @dataclass(frozen=True, slots=True)
 class Threads:
     """Where a replica's work is done.

@@ -18,7 +18,7 @@ from services.indexer.compactor import SegmentPolicy
 from services.indexer.dense import DenseKind, DensePolicy
 from services.indexer.places import Place
 from services.indexer.record import encode
-from services.indexer.replica import Replica, Threads
+from services.indexer.replica import WRITER_NICENESS, Replica, Threads
 from services.indexer.shard import Shard
 from services.indexer.snapshot import Origin, SnapshotFolder, State
 
@@ -109,7 +109,7 @@ def replica(folder: Path, policy: SegmentPolicy, threads: int) -> Replica:
         threads=Threads(
             searches=BoundedExecutor("search", threads=threads, queue=SEARCHES_WAITING),
             parallel=threads,
-            writes=BoundedExecutor("index-writer", threads=1, queue=64),
+            writes=BoundedExecutor("index-writer", threads=1, queue=64, niceness=WRITER_NICENESS),
             files=BoundedExecutor("index-files", threads=1, queue=16),
         ),
         policy=policy,

@@ -1,6 +1,8 @@
 """Small parts of services.common that need no server."""
 
 import asyncio
+import os
+import sys
 import threading
 
 import pytest
@@ -29,6 +31,19 @@ def test_errors_look_right_from_outside() -> None:
 def test_a_transcript_of_another_format_is_refused() -> None:
     with pytest.raises(ValueError, match="format 99"):
         SliceTranscript.from_bytes(b'{"format_version": 99}')
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="threads have a niceness of their own on Linux alone")
+async def test_threads_of_an_executor_stand_back_behind_others() -> None:
+    ordinary, patient = BoundedExecutor("a", threads=1, queue=1), BoundedExecutor("b", threads=1, queue=1, niceness=7)
+
+    def niceness() -> int:
+        return os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+
+    here = niceness()
+    assert (await ordinary.run(niceness), await patient.run(niceness), niceness()) == (here, max(7, here), here)
+    for pool in (ordinary, patient):
+        pool.close()
 
 
 async def test_a_full_executor_refuses_and_counts_work_whose_caller_left() -> None:
