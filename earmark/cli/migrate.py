@@ -69,9 +69,9 @@ def database_environment(data: Path | None) -> dict[str, str]:
     secret = Path(os.environ.get("EARMARK_SECRETS_DIR") or "/run/secrets") / URL_VARIABLE.lower()
     if os.environ.get(URL_VARIABLE) or secret.is_file():
         return {}
-    running = states.running(DataDir.resolve(data))
-    if running is None or "mongo" not in running.ports:
-        common.fail(f"say which database with {URL_VARIABLE}, or start the mesh of this machine: `earmark up`")
-    from earmark.local.servers import MONGO, mongo_url
+    from earmark.local.servers import MONGO, mongo_url  # takes pymongo, which a client's install does not have
 
+    running = states.running(DataDir.resolve(data))
+    if running is None or MONGO not in running.ports:
+        common.fail(f"say which database with {URL_VARIABLE}, or start the mesh of this machine: `earmark up`")
     return {URL_VARIABLE: mongo_url(running.ports[MONGO])}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from typing import Any, Generic, Literal, TypedDict, TypeVar, cast
@@ -16,6 +16,7 @@ from earmark.client.errors import EarmarkClientError, ProtocolError, from_respon
 from earmark.client.results import (
     EditedSegment,
     Imported,
+    Json,
     SearchResult,
     Transcript,
     TranscriptLine,
@@ -68,6 +69,16 @@ class Call(Generic[T]):
             raise
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise ProtocolError(f"{response.request.url} did not answer as an Earmark gateway does.") from error
+
+
+Send = Callable[[Call[Any]], Any]
+"""Makes a call and gives what came of it."""
+AsyncSend = Callable[[Call[Any]], Awaitable[Any]]
+
+
+def parsed(parse: Callable[[Json], Any]) -> Callable[[httpx.Response, str], Any]:
+    """Reads an answer that is JSON without links."""
+    return lambda response, _: parse(response.json())
 
 
 def upload_answer(response: httpx.Response, base_url: str) -> Video:

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Self
 
-import httpx
-
-from earmark.client.calls import Call
+from earmark.client.calls import AsyncSend, Call, Send, parsed
 from earmark.client.results import Json
-
-Send = Callable[[Call[Any]], Any]
-AsyncSend = Callable[[Call[Any]], Awaitable[Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -300,35 +295,31 @@ class AsyncIndex:
 
 
 def _status() -> Call[IndexStatus]:
-    return Call("GET", "/v1/shards", _parsed(IndexStatus.parse))
+    return Call("GET", "/v1/shards", parsed(IndexStatus.parse))
 
 
 def _digests() -> Call[IndexDigests]:
-    return Call("GET", "/v1/shards/digests", _parsed(IndexDigests.parse))
+    return Call("GET", "/v1/shards/digests", parsed(IndexDigests.parse))
 
 
 def _plan(shards: int | None, moves: Iterable[tuple[Iterable[int], int]]) -> Call[MovePlan]:
     body: dict[str, Any] = {"moves": [{"slots": list(slots), "to": to} for slots, to in moves]}
-    return Call("POST", "/v1/shards/plan", _parsed(MovePlan.parse), body=body if shards is None else {"shards": shards})
+    return Call("POST", "/v1/shards/plan", parsed(MovePlan.parse), body=body if shards is None else {"shards": shards})
 
 
 def _move(slots: Iterable[int], to: int) -> Call[MovePlan]:
-    return Call("POST", "/v1/shards/move", _parsed(MovePlan.parse), body={"slots": list(slots), "to": to})
+    return Call("POST", "/v1/shards/move", parsed(MovePlan.parse), body={"slots": list(slots), "to": to})
 
 
 def _scale(shards: int) -> Call[MovePlan]:
-    return Call("POST", "/v1/shards/scale", _parsed(MovePlan.parse), body={"shards": shards})
+    return Call("POST", "/v1/shards/scale", parsed(MovePlan.parse), body={"shards": shards})
 
 
 def _cancel() -> Call[int]:
-    return Call("POST", "/v1/shards/cancel", _parsed(lambda data: int(data["called_off"])), body={})
+    return Call("POST", "/v1/shards/cancel", parsed(lambda data: int(data["called_off"])), body={})
 
 
 def _rebuild(shard: int | None, replica: int | None) -> Call[list[RebuildAsked]]:
     body: dict[str, Any] = {"all": True} if shard is None else {"shard": shard, "replica": replica}
-    parse = _parsed(lambda data: [RebuildAsked(**one) for one in data["replicas"]])
+    parse = parsed(lambda data: [RebuildAsked(**one) for one in data["replicas"]])
     return Call("POST", "/v1/shards/rebuild", parse, body=body)
-
-
-def _parsed(parse: Callable[[Json], Any]) -> Callable[[httpx.Response, str], Any]:
-    return lambda response, _: parse(response.json())

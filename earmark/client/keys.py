@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Literal, Self
+from typing import Literal, Self
 from urllib.parse import quote
 
-import httpx
-
-from earmark.client.calls import Call
+from earmark.client.calls import AsyncSend, Call, Send, parsed
 from earmark.client.results import Json
 
-Send = Callable[[Call[Any]], Any]
-AsyncSend = Callable[[Call[Any]], Awaitable[Any]]
 Right = Literal["read", "upload", "admin"]
 
 
@@ -191,20 +187,16 @@ def _create(
         "collections": None if collections is None else list(collections),
         **more,
     }
-    return Call("POST", "/v1/keys", _parsed(NewApiKey.parse), body=body)
+    return Call("POST", "/v1/keys", parsed(NewApiKey.parse), body=body)
 
 
 def _page(limit: int, cursor: str | None) -> Call[Json]:
     params: dict[str, str | int | list[str]] = {"limit": limit, **({"cursor": cursor} if cursor else {})}
-    return Call("GET", "/v1/keys", _parsed(dict), params)
+    return Call("GET", "/v1/keys", parsed(dict), params)
 
 
 def _revoke(key_id: str) -> Call[ApiKey]:
-    return Call("DELETE", f"/v1/keys/{quote(key_id, safe='')}", _parsed(ApiKey.parse))
-
-
-def _parsed(parse: Callable[[Json], Any]) -> Callable[[httpx.Response, str], Any]:
-    return lambda response, _: parse(response.json())
+    return Call("DELETE", f"/v1/keys/{quote(key_id, safe='')}", parsed(ApiKey.parse))
 
 
 def _time(text: str | None) -> datetime | None:

@@ -119,13 +119,6 @@ class KeyReused(InvalidArgument):
     reason = "KEY_REUSED"
 
 
-class ResultDeleted(EarmarkError):
-    """What an Idempotency-Key made is gone."""
-
-    reason = "RESULT_DELETED"
-    code = "FAILED_PRECONDITION"
-
-
 class UnsupportedMediaType(InvalidArgument):
     """The body is of a type that is not taken here."""
 
@@ -137,6 +130,12 @@ class FailedPrecondition(EarmarkError):
 
     reason = "FAILED_PRECONDITION"
     code = "FAILED_PRECONDITION"
+
+
+class ResultDeleted(FailedPrecondition):
+    """What an Idempotency-Key made is gone."""
+
+    reason = "RESULT_DELETED"
 
 
 class AddressRefused(FailedPrecondition):

@@ -77,6 +77,18 @@ class Gateway:
             vars(fake).update(vars(FakeEmbedder() if isinstance(fake, FakeEmbedder) else FakeShard(fake.shard)))
 
 
+def error_of(response: httpx.Response, code: int, status: str, reason: str) -> dict[str, Any]:
+    """Checks that a response is an error of the one shape and gives it."""
+    assert response.status_code == code, response.text
+    assert response.headers["content-type"] == "application/json"
+    error: dict[str, Any] = response.json()["error"]
+    assert set(error) == {"code", "status", "message", "details"}
+    assert (error["code"], error["status"], error["details"][0]["reason"]) == (code, status, reason)
+    assert error["details"][0]["domain"] == "earmark"
+    assert error["message"]
+    return error
+
+
 @asynccontextmanager
 async def gateway(common: CommonSettings, **given: Any) -> AsyncIterator[Gateway]:
     """Runs a gateway with an embedder and two shards."""

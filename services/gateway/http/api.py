@@ -32,7 +32,7 @@ from services.gateway.http import shards as shard_routes
 from services.gateway.http import uploads as uploads_http
 from services.gateway.http.access import Access
 from services.gateway.http.aliases import Aliases
-from services.gateway.http.cors import EXPOSED_HEADERS, HEADERS, METHODS, Cors
+from services.gateway.http.cors import Cors
 from services.gateway.http.heads import Heads
 from services.gateway.http.limits import BodyLimit
 from services.gateway.imports import Imports
@@ -145,14 +145,7 @@ def create(
     app.add_middleware(tus.MethodOverride)
     app.add_middleware(Heads, routes=routes)
     if cors_origins:
-        app.add_middleware(
-            Cors,
-            allow_origins=list(cors_origins),
-            allow_methods=METHODS,
-            allow_headers=HEADERS,
-            expose_headers=EXPOSED_HEADERS,
-            max_age=600,
-        )
+        app.add_middleware(Cors, origins=cors_origins)
     app.add_middleware(edge.Edge, embedded=bool(cors_origins))
     app.mount("/web", page.web_files(), name="web")
     app.mount("/docs/assets", page.docs_files(), name="docs-assets")

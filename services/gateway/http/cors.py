@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from starlette.datastructures import Headers
 from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import Response
+from starlette.types import ASGIApp
 
 from services.common.errors import PermissionDenied
 from services.gateway.http.errors import render
 
-METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"]
-HEADERS = [
+_MAX_AGE_SECONDS = 600
+"""For which a browser does not ask again."""
+_METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"]
+_HEADERS = [
     *("Authorization", "Content-Digest", "Content-Type", "Digest", "Idempotency-Key", "If-Match", "If-None-Match"),
     *(
         "If-Range",
@@ -23,7 +28,7 @@ HEADERS = [
     ),
     *("Upload-Offset", "X-HTTP-Method-Override", "X-Requested-With"),
 ]
-EXPOSED_HEADERS = [
+_EXPOSED_HEADERS = [
     *("Content-Range", "Earmark-Existing", "Earmark-Video-Id", "ETag", "Location", "Retry-After", "X-Earmark-Complete"),
     *("Tus-Checksum-Algorithm", "Tus-Extension", "Tus-Max-Size", "Tus-Resumable", "Tus-Version", "Upload-Defer-Length"),
     *("Upload-Expires", "Upload-Length", "Upload-Metadata", "Upload-Offset"),
@@ -31,7 +36,22 @@ EXPOSED_HEADERS = [
 
 
 class Cors(CORSMiddleware):
-    """Starlette's, with refusals in the shape of all errors."""
+    """Starlette's, with refusals in the shape of all errors.
+
+    Args:
+        app: What is behind it.
+        origins: Those whose pages may call.
+    """
+
+    def __init__(self, app: ASGIApp, *, origins: Sequence[str]) -> None:
+        super().__init__(
+            app,
+            allow_origins=origins,
+            allow_methods=_METHODS,
+            allow_headers=_HEADERS,
+            expose_headers=_EXPOSED_HEADERS,
+            max_age=_MAX_AGE_SECONDS,
+        )
 
     def preflight_response(self, request_headers: Headers) -> Response:
         """Answers what a browser asks before it sends something for a page."""

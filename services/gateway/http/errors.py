@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Sequence
 from typing import Any
@@ -21,6 +20,7 @@ from services.common.errors import Aborted, EarmarkError, InvalidArgument, Unsup
 from services.common.rpc import DOMAIN, internal_error
 from services.gateway.faults import known
 from services.gateway.http.heads import answers_head
+from services.gateway.http.meant import meant
 from services.gateway.versions import plain
 
 log = structlog.get_logger()
@@ -125,9 +125,7 @@ def _violation(problem: dict[str, Any], path: str, known: Sequence[str]) -> dict
         return {"field": "body", "description": description}
     field = ".".join(str(part) for part in problem["loc"] if part not in _PLACES)
     if problem["type"] == "extra_forbidden":
-        near = difflib.get_close_matches(field.lower(), known, n=1)
-        hint = f"do you mean {near[0]}?" if near else f"there are {', '.join(known)}"
-        return {"field": field[:40], "description": f"there is no such field; {hint}"}
+        return {"field": field[:40], "description": f"there is no such field; {meant(field, known)}"}
     said = problem["msg"][:1].lower() + problem["msg"][1:]
     description = next((words for start, words in _KINDS.items() if problem["type"].startswith(start)), said)
     return {"field": field or "body", "description": description}

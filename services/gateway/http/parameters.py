@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Collection, Iterable
 
 from fastapi import Request
@@ -10,6 +9,7 @@ from fastapi.routing import APIRoute
 
 from services.common.errors import InvalidArgument
 from services.gateway.access import signing
+from services.gateway.http.meant import meant
 
 
 async def only_known(request: Request) -> None:
@@ -26,10 +26,7 @@ def check(given: Iterable[str], known: Collection[str]) -> None:
     """
     for name in given:
         if name not in known:
-            near = difflib.get_close_matches(name.lower(), known, n=1)
-            there_are = f"there are {', '.join(known)}" if known else "there are none here"
-            hint = f"do you mean {near[0]}?" if near else there_are
-            raise InvalidArgument(f"there is no parameter {name[:40]!r}; {hint}", field=name[:40])
+            raise InvalidArgument(f"there is no parameter {name[:40]!r}; {meant(name, known)}", field=name[:40])
 
 
 def _of(route: APIRoute) -> tuple[str, ...]:
