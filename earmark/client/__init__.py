@@ -29,7 +29,7 @@ from earmark.client.errors import (
     Timeout,
     Unavailable,
 )
-from earmark.client.keys import ApiKey, NewApiKey
+from earmark.client.keys import ApiKey, KeyOptions, NewApiKey
 from earmark.client.multipart import Progress
 from earmark.client.results import (
     Coverage,
@@ -74,6 +74,7 @@ __all__ = [
     "Imported",
     "Internal",
     "InvalidRequest",
+    "KeyOptions",
     "LegScore",
     "MissingShard",
     "NewApiKey",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Literal, Self
+from typing import Any, Literal, Self, TypedDict, Unpack
 from urllib.parse import quote
 
 from earmark.client.calls import AsyncSend, Call, Send, parsed
@@ -66,51 +66,43 @@ class NewApiKey:
         return cls(ApiKey.parse(data), data["key"])
 
 
+class KeyOptions(TypedDict, total=False):
+    """What a new key may do; without any it may read everything, for ever."""
+
+    scopes: Iterable[Right]
+    """`admin` may do everything."""
+    collections: Iterable[str] | None
+    """Whose videos it sees; None for all."""
+    default_collection: str
+    """Where its uploads go that name none; the first of `collections` when empty."""
+    requests_per_second: float | None
+    """In the long run; None for what the gateway's settings say."""
+    bytes_per_day: int | None
+    """Bytes of media it may upload on a day (UTC)."""
+    videos_per_day: int | None
+    """Videos it may make on a day."""
+    expires_in_days: float | None
+    """None for never."""
+
+
 class Keys:
     """The administrator's part of a client: `client.keys`. Every method raises `EarmarkClientError`."""
 
     def __init__(self, send: Send) -> None:
         self._send = send
 
-    def create(
-        self,
-        name: str,
-        *,
-        scopes: Iterable[Right] = ("read",),
-        collections: Iterable[str] | None = None,
-        default_collection: str = "",
-        requests_per_second: float | None = None,
-        bytes_per_day: int | None = None,
-        videos_per_day: int | None = None,
-        expires_in_days: float | None = None,
-    ) -> NewApiKey:
+    def create(self, name: str, **options: Unpack[KeyOptions]) -> NewApiKey:
         """Makes a key.
 
         Args:
             name: whose it is.
-            scopes: what it may do; `admin` may do everything.
-            collections: whose videos it sees; None for all.
-            default_collection: where its uploads go that name none; the first of `collections` when empty.
-            requests_per_second: in the long run; None for what the gateway's settings say.
-            bytes_per_day: bytes of media it may upload on a day (UTC).
-            videos_per_day: videos it may make on a day.
-            expires_in_days: None for never.
+            **options: what it may do; see `KeyOptions`.
 
         Raises:
             InvalidRequest: something of it is wrong.
             PermissionDenied: the client's own key is not an administrator's.
         """
-        call = _create(
-            name,
-            scopes=scopes,
-            collections=collections,
-            default_collection=default_collection,
-            requests_per_second=requests_per_second,
-            bytes_per_day=bytes_per_day,
-            videos_per_day=videos_per_day,
-            expires_in_days=expires_in_days,
-        )
-        made: NewApiKey = self._send(call)
+        made: NewApiKey = self._send(_create(name, options))
         return made
 
     def list(self, *, page_size: int = 50) -> Iterator[ApiKey]:
@@ -135,30 +127,9 @@ class AsyncKeys:
     def __init__(self, send: AsyncSend) -> None:
         self._send = send
 
-    async def create(
-        self,
-        name: str,
-        *,
-        scopes: Iterable[Right] = ("read",),
-        collections: Iterable[str] | None = None,
-        default_collection: str = "",
-        requests_per_second: float | None = None,
-        bytes_per_day: int | None = None,
-        videos_per_day: int | None = None,
-        expires_in_days: float | None = None,
-    ) -> NewApiKey:
+    async def create(self, name: str, **options: Unpack[KeyOptions]) -> NewApiKey:
         """Makes a key; see `Keys.create`."""
-        call = _create(
-            name,
-            scopes=scopes,
-            collections=collections,
-            default_collection=default_collection,
-            requests_per_second=requests_per_second,
-            bytes_per_day=bytes_per_day,
-            videos_per_day=videos_per_day,
-            expires_in_days=expires_in_days,
-        )
-        made: NewApiKey = await self._send(call)
+        made: NewApiKey = await self._send(_create(name, options))
         return made
 
     async def list(self, *, page_size: int = 50) -> AsyncIterator[ApiKey]:
@@ -178,15 +149,11 @@ class AsyncKeys:
         return revoked
 
 
-def _create(
-    name: str, *, scopes: Iterable[Right], collections: Iterable[str] | None, **more: str | float | None
-) -> Call[NewApiKey]:
-    body = {
-        "name": name,
-        "scopes": list(scopes),
-        "collections": None if collections is None else list(collections),
-        **more,
-    }
+def _create(name: str, options: KeyOptions) -> Call[NewApiKey]:
+    body: dict[str, Any] = {"name": name, **options}
+    for several in ("scopes", "collections"):
+        if body.get(several) is not None:
+            body[several] = list(body[several])
     return Call("POST", "/v1/keys", parsed(NewApiKey.parse), body=body)
 
 

@@ -503,18 +503,15 @@ def key(key_id: str) -> dict[str, Any]:
 
 
 def test_a_key_is_made_listed_and_revoked(both: Both) -> None:
-    made, gateway = both(answering({**key("key_1"), "key": "earmark_secret"}), "keys.create", "Ada", collections=["a"])
+    options = {"scopes": ("upload",), "collections": {"a"}, "bytes_per_day": 5}
+    made, gateway = both(answering({**key("key_1"), "key": "earmark_secret"}), "keys.create", "Ada", **options)
     assert (made.key.key_id, made.text) == ("key_1", "earmark_secret")
     assert gateway.requests[0].url.path == "/v1/keys"
     assert json.loads(gateway.bodies[0]) == {
         "name": "Ada",
-        "scopes": ["read"],
+        "scopes": ["upload"],
         "collections": ["a"],
-        "default_collection": "",
-        "requests_per_second": None,
-        "bytes_per_day": None,
-        "videos_per_day": None,
-        "expires_in_days": None,
+        "bytes_per_day": 5,
     }
 
     def pages(request: httpx.Request, body: bytes) -> httpx.Response:
