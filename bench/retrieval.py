@@ -35,7 +35,7 @@ from services.embedder import chunker
 from services.embedder.loading import ModelLoader
 from services.embedder.model import EmbeddingModel, TextKind
 from services.gateway import highlight
-from services.gateway.ranking import Candidates, RankedHit, Scores, fuse
+from services.gateway.ranking import Candidates, RankedHit, fuse
 from services.gateway.search import SearchMode
 from services.gateway.settings import Settings as GatewaySettings
 from services.indexer.chunks import Batch, Chunk, PutChunks, VideoInfo
@@ -188,18 +188,17 @@ class ShardedIndex:
                 model_revision="" if mode is SearchMode.KEYWORD else self._revision,
                 text="" if mode is SearchMode.SEMANTIC else question.text,
                 k=self._depth,
+                columns=True,
             )
             if restricted:
                 request.filter.video_ids.append(question.video_id)
             query = to_query(request)
             answers = [
-                search_response(
-                    shard.search(query), Place(number, 0), lag=0, min_sequence=0, ids_only=False, version=""
-                )
+                search_response(shard.search(query), Place(number, 0), request, lag=0, version="").columns
                 for number, shard in enumerate(self._shards)
             ]
             words = highlight.Query(question.text, language=LANGUAGE)
-            fused = fuse(Candidates(map(Scores, answers)), semantic_floor=self._floor)
+            fused = fuse(Candidates(answers), semantic_floor=self._floor)
             return [moment(fused.hit(chunk_id), words) for chunk_id in fused.chunk_ids[:10]]
 
         return search

@@ -20,7 +20,8 @@ from earmark.internal.v1 import shard_service_pb2 as pb
 from services.common.errors import EarmarkError, Unavailable
 from services.gateway.directory import Needs, Replica, ShardDirectory
 from services.gateway.ejection import FAULTS
-from services.gateway.ranking import Candidates, Scores, share
+from services.gateway.hit_columns import columns_of
+from services.gateway.ranking import Candidates, share
 from services.gateway.routing import ANY, Asked, Freshness, Route, Routes
 
 _OBSERVED = 512
@@ -80,7 +81,7 @@ class ShardAnswers:
 
 class _Answer(NamedTuple):
     response: pb.SearchShardResponse
-    scores: Scores
+    columns: pb.HitColumns
 
 
 class HedgeDelay:
@@ -287,7 +288,7 @@ class Fanout:
                 response = await self._call_hedged(first, request, needs, deadline)
         except EarmarkError as error:
             return error
-        return _Answer(response, Scores(response))
+        return _Answer(response, columns_of(response))
 
     async def _call(self, replica: Replica, request: pb.SearchShardRequest, deadline: float) -> pb.SearchShardResponse:
         started = time.monotonic()
@@ -379,5 +380,5 @@ def _sorted_out(route: Route, found: dict[int, _Answer | EarmarkError], *, shall
         else:
             answers.append(outcome)
             shards.append(asked.shard)
-    candidates = Candidates(answer.scores for answer in answers)
+    candidates = Candidates(answer.columns for answer in answers)
     return ShardAnswers(route, [answer.response for answer in answers], shards, missing, candidates, shallow)

@@ -5,8 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from operator import itemgetter
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -18,8 +17,8 @@ RRF_K = 60
 "Reciprocal Rank Fusion outperforms Condorcet and individual Rank Learning Methods", SIGIR 2009."""
 
 
-_PLACE = itemgetter(0, 1)
 _LEAST = -1e300
+_Scores = npt.NDArray[np.float64]
 
 
 class LegScore(NamedTuple):
@@ -52,43 +51,27 @@ class VideoMoments(NamedTuple):
     """Best first."""
 
 
-_Score = Literal["semantic_score", "keyword_score"]
-Placed = tuple[float, str, pb.ShardHit]
-"""Negated score of a leg, id of the chunk, and the hit: sorted, the best comes first, equals by their ids."""
-
-
-class Scores:
-    """A shard's hits, with their scores as plain numbers.
-
-    Looking into a message costs more than comparing ten numbers: of every hit the scores are read, once, when an answer
-    arrives and the others are still awaited, and more only of those that are among the best.
-
-    Args:
-        response: The shard's answer.
-    """
-
-    __slots__ = ("hits", "keyword", "semantic")
-
-    def __init__(self, response: pb.SearchShardResponse) -> None:
-        self.hits = list(response.hits)
-        self.semantic = np.array([hit.semantic_score for hit in self.hits])
-        self.keyword = np.array([hit.keyword_score for hit in self.hits])
+_Placed = tuple[float, str, int]
+"""Negated score of a leg, id of the chunk, and its place: sorted, the best comes first, equals by their ids."""
 
 
 class Candidates:
-    """The hits of all shards.
+    """The hits of all shards, one after the other. Of most of them only the scores are looked at.
 
     Args:
         answers: What each shard gave.
     """
 
-    def __init__(self, answers: Iterable[Scores]) -> None:
-        answered = list(answers)
-        hits = [hit for scores in answered for hit in scores.hits]
-        none = np.empty(0)
-        self._ends = np.cumsum([len(scores.hits) for scores in answered], dtype=np.int64)
-        self.semantic = _Leg(hits, "semantic_score", np.concatenate([none, *(one.semantic for one in answered)]))
-        self.keyword = _Leg(hits, "keyword_score", np.concatenate([none, *(one.keyword for one in answered)]))
+    def __init__(self, answers: Iterable[pb.HitColumns]) -> None:
+        self._answers = list(answers)
+        semantic = [columns.semantic_scores for columns in self._answers]
+        keyword = [columns.keyword_scores for columns in self._answers]
+        self._ends = np.cumsum([len(scores) // 4 for scores in semantic], dtype=np.int64)
+        self.semantic = _Leg(_found(semantic))
+        self.keyword = _Leg(_found(keyword))
+        best_sentences = _floats([columns.best_sentence_scores for columns in self._answers])
+        self.dense = dense_scores(self.semantic.scores, best_sentences)
+        """What each is worth to the dense leg; minus infinity where that did not look at it."""
 
     def cut_short(self, *, asked: int, depth: int) -> list[int]:
         """Says which of the answers may leave out one of the best `depth` of a leg, `asked` being asked for."""
@@ -99,50 +82,58 @@ class Candidates:
             short.update(np.flatnonzero(better >= asked).tolist())
         return sorted(short)
 
+    def best(self, leg: _Leg, depth: int) -> list[_Placed]:
+        """Gives the best `depth` of a leg, best first."""
+        places = leg.best(depth)
+        answers = np.searchsorted(self._ends, places, side="right")
+        within = places - np.concatenate(([0], self._ends))[answers]
+        best: dict[str, _Placed] = {}
+        for place, answer, at, score in zip(
+            places.tolist(), answers.tolist(), within.tolist(), leg.scores[places].tolist(), strict=True
+        ):
+            chunk_id = self._answers[answer].chunk_ids[at]
+            best.setdefault(chunk_id, (-score, chunk_id, place))
+        return sorted(best.values())[:depth]
+
+    def hit(self, place: int) -> tuple[pb.Chunk, list[float]]:
+        """Gives the chunk at a place, and the cosines of its sentences."""
+        answer = int(np.searchsorted(self._ends, place, side="right"))
+        columns, at = self._answers[answer], place - (int(self._ends[answer - 1]) if answer else 0)
+        return pb.Chunk.FromString(columns.chunks[at]), np.frombuffer(columns.sentence_scores[at], "<f4").tolist()
+
 
 class _Leg:
-    """What one leg says of all hits. A score of zero can stand for "not found", which the message knows."""
+    """What one leg says of all hits: float64, minus infinity for one that it did not find."""
 
-    def __init__(self, hits: list[pb.ShardHit], name: _Score, scores: npt.NDArray[np.float64]) -> None:
-        self._hits = hits
-        self._name = name
-        self._scores = scores
-        self._cleared = False
+    def __init__(self, scores: _Scores) -> None:
+        self.scores = scores
         self._worst: dict[int, float] = {}
 
-    def best(self, depth: int) -> list[Placed]:
-        """Gives the best `depth`, best first."""
-        best: dict[str, Placed] = {}
-        places = np.flatnonzero(self._scores >= max(self._threshold(depth), _LEAST))
-        for at, score in zip(places.tolist(), self._scores[places].tolist(), strict=True):
-            hit = self._hits[at]
-            chunk_id = hit.chunk.chunk_id
-            best.setdefault(chunk_id, (-score, chunk_id, hit))
-        return sorted(best.values(), key=_PLACE)[:depth]
+    def best(self, depth: int) -> npt.NDArray[np.int64]:
+        """Gives the places of the best `depth`, and of those that are as good as the last of them."""
+        return np.flatnonzero(self.scores >= max(self._threshold(depth), _LEAST))
 
     def better(self, depth: int) -> npt.NDArray[np.int64]:
         """Gives the places of those that are better than the last of the best `depth`; of all, when there are fewer."""
-        return np.flatnonzero(self._scores > self._threshold(depth))
+        return np.flatnonzero(self.scores > self._threshold(depth))
 
     def _threshold(self, depth: int) -> float:
         """Gives the `depth`-th best score; minus infinity when there are fewer."""
-        if (known := self._worst.get(depth)) is not None:
-            return known
-        worst = self._nth(depth)
-        if worst <= 0 and not self._cleared:
-            # Asking every hit whether its zero is one would double the time, and is needed only here.
-            for at in np.flatnonzero(self._scores == 0).tolist():
-                if not self._hits[at].HasField(self._name):
-                    self._scores[at] = -math.inf
-            self._cleared = True
-            worst = self._nth(depth)
-        self._worst[depth] = worst
-        return worst
+        if (known := self._worst.get(depth)) is None:
+            size = len(self.scores)
+            known = float(np.partition(self.scores, size - depth)[-depth]) if size >= depth else -math.inf
+            self._worst[depth] = known
+        return known
 
-    def _nth(self, depth: int) -> float:
-        if len(self._scores) < depth:
-            return -math.inf
-        return float(np.partition(self._scores, len(self._scores) - depth)[-depth])
+
+def _floats(columns: list[bytes]) -> _Scores:
+    return np.frombuffer(b"".join(columns), "<f4").astype(np.float64)
+
+
+def _found(columns: list[bytes]) -> _Scores:
+    scores = _floats(columns)
+    scores[np.isnan(scores)] = -math.inf
+    return scores
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,20 +144,22 @@ class Fused:
     """Chunks found by a leg, by fused score, then semantic score, then id, so that the order is always the same."""
     cut_off: bool
     """Whether a leg found as many as were asked for, and may find more."""
-    _hits: dict[str, pb.ShardHit]
+    _candidates: Candidates
+    _places: dict[str, int]
     _scores: dict[str, float]
-    _semantic: dict[str, LegScore]
-    _keyword: dict[str, LegScore]
+    _semantic: dict[str, tuple[float, int]]
+    _keyword: dict[str, tuple[float, int]]
 
     def hit(self, chunk_id: str) -> RankedHit:
         """Gives one of the chunks with all that is known of it."""
-        hit = self._hits[chunk_id]
+        chunk, sentence_scores = self._candidates.hit(self._places[chunk_id])
+        semantic, keyword = self._semantic.get(chunk_id), self._keyword.get(chunk_id)
         return RankedHit(
-            chunk=hit.chunk,
+            chunk=chunk,
             score=self._scores[chunk_id],
-            semantic=self._semantic.get(chunk_id),
-            keyword=self._keyword.get(chunk_id),
-            sentence_scores=hit.sentence_scores,
+            semantic=LegScore(*semantic) if semantic else None,
+            keyword=LegScore(*keyword) if keyword else None,
+            sentence_scores=sentence_scores,
         )
 
 
@@ -200,50 +193,54 @@ def fuse(
         semantic_floor_alone: The same, where no word of the query is said anywhere; `semantic_floor` if left out.
         depth: How many chunks of each leg count.
     """
-    semantic, keyword = candidates.semantic.best(depth), candidates.keyword.best(depth)
+    semantic, keyword = (candidates.best(leg, depth) for leg in (candidates.semantic, candidates.keyword))
     floor = semantic_floor if semantic_floor_alone is None or keyword else semantic_floor_alone
-    hits: dict[str, pb.ShardHit] = {}
+    places: dict[str, int] = {}
     near: list[tuple[float, str]] = []
     deep = 0
     # The dense leg also scores what only the words found, so both lists are looked at for it.
-    for place, (_, chunk_id, hit) in enumerate([*semantic, *keyword]):
-        if chunk_id in hits:
+    both = [*semantic, *keyword]
+    scores_of = candidates.dense[[at for _, _, at in both]].tolist()
+    for number, ((_, chunk_id, at), score) in enumerate(zip(both, scores_of, strict=True)):
+        if chunk_id in places:
             continue
-        semantic_score = hit.semantic_score
-        score = dense_score(semantic_score, hit.sentence_scores)
-        if score >= floor and (semantic_score or hit.HasField("semantic_score")):
+        if score >= floor:
             near.append((-score, chunk_id))
-            deep += place < len(semantic)
-        elif place < len(semantic):
+            deep += number < len(semantic)
+        elif number < len(semantic):
             continue  # unless the words found it too, and it comes again
-        hits[chunk_id] = hit
+        places[chunk_id] = at
     near.sort()
-    by_meaning = {chunk_id: LegScore(-score, rank) for rank, (score, chunk_id) in enumerate(near, start=1)}
-    by_words = {chunk_id: LegScore(-score, rank) for rank, (score, chunk_id, _) in enumerate(keyword, start=1)}
-    scores = {chunk_id: 1.0 / (RRF_K + leg.rank) for chunk_id, leg in by_meaning.items()}
-    for chunk_id, leg in by_words.items():
-        scores[chunk_id] = scores.get(chunk_id, 0.0) + 1.0 / (RRF_K + leg.rank)
+    by_meaning = {chunk_id: (-score, rank) for rank, (score, chunk_id) in enumerate(near, start=1)}
+    by_words = {chunk_id: (-score, rank) for rank, (score, chunk_id, _) in enumerate(keyword, start=1)}
+    scores = {chunk_id: 1.0 / (RRF_K + rank) for chunk_id, (_, rank) in by_meaning.items()}
+    for chunk_id, (_, rank) in by_words.items():
+        scores[chunk_id] = scores.get(chunk_id, 0.0) + 1.0 / (RRF_K + rank)
     order = sorted(
-        (-score, -by_meaning[chunk_id].score if chunk_id in by_meaning else 0.0, chunk_id)
-        for chunk_id, score in scores.items()
+        [
+            (-score, -by_meaning[chunk_id][0] if chunk_id in by_meaning else 0.0, chunk_id)
+            for chunk_id, score in scores.items()
+        ]
     )
     return Fused(
         chunk_ids=[chunk_id for _, _, chunk_id in order],
         cut_off=deep >= depth or len(keyword) >= depth,
-        _hits=hits,
+        _candidates=candidates,
+        _places=places,
         _scores=scores,
         _semantic=by_meaning,
         _keyword=by_words,
     )
 
 
-def dense_score(chunk_score: float, sentence_scores: Sequence[float]) -> float:
-    """Gives what a chunk is worth to the dense leg: the mean of its own cosine and of its best sentence's.
+def dense_scores(chunk_scores: _Scores, best_sentence_scores: _Scores) -> _Scores:
+    """Gives what chunks are worth to the dense leg: the mean of a chunk's own cosine and of its best sentence's.
 
     A chunk's vector says what it is about, a sentence's what is said. Together they find the right chunk first in
-    44 % of TutorialVQA's questions, the chunk's alone in 33 % (docs/benchmarks.md).
+    44 % of TutorialVQA's questions, the chunk's alone in 33 % (docs/benchmarks.md). One whose sentences have no vectors
+    (NaN) counts by its own.
     """
-    return (chunk_score + max(sentence_scores)) / 2 if sentence_scores else chunk_score
+    return np.where(np.isnan(best_sentence_scores), chunk_scores, (chunk_scores + best_sentence_scores) / 2)
 
 
 def group(chunk_ids: Sequence[str], *, more: int) -> list[VideoMoments]:

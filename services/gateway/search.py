@@ -289,6 +289,7 @@ class Searcher:
             model_revision=vector.model_revision if vector else "",
             text="" if query.mode is SearchMode.SEMANTIC else query.text,
             filter=query.filters.message(),
+            columns=True,
         )
         fresh = Freshness(sequences(query.tokens), query.cursor.applied)
         levels = _Levels(self._depth, shards=self._fanout.shards)

@@ -60,14 +60,7 @@ class ShardServicer(pb_grpc.ShardServiceServicer):
         return response
 
     def _response(self, found: Found, request: pb.SearchShardRequest, version: str) -> pb.SearchShardResponse:
-        return messages.search_response(
-            found,
-            self._replica.place,
-            lag=self._replica.lag,
-            min_sequence=request.min_sequence,
-            ids_only=request.ids_only,
-            version=version,
-        )
+        return messages.search_response(found, self._replica.place, request, lag=self._replica.lag, version=version)
 
     async def UpsertChunks(self, request: pb.UpsertChunksRequest, context: Context) -> pb.UpsertChunksResponse:
         """Adds or replaces chunks, durably."""

@@ -25,6 +25,7 @@ from services.common.ids import SLOTS, slot_of
 from services.common.rpc import make_server
 from services.common.settings import CommonSettings
 from services.common.slots import SlotTable, bitmap, from_bitmap
+from services.gateway.hit_columns import columns_of
 from services.gateway.routing import Route, Routes
 
 DIMENSION = 1024
@@ -127,6 +128,7 @@ class FakeShard(shard_grpc.ShardServiceServicer):
 
     It holds `slots` and refuses others, finds chunks of the slots asked for only, and has applied the events up to
     `applied_sequence`, for which `advance` lets searches wait. Answers can be kept only where it `says_version`.
+    One that does not know columns gives its hits one by one, whatever is asked, as releases before them do.
     """
 
     shard: int = 0
@@ -142,6 +144,7 @@ class FakeShard(shard_grpc.ShardServiceServicer):
     ready: bool = True
     slot_table_version: int = 1
     says_version: bool = False
+    knows_columns: bool = True
     searches: int = 0
     checks: int = 0
     _advanced: asyncio.Condition = field(default_factory=asyncio.Condition)
@@ -201,7 +204,7 @@ class FakeShard(shard_grpc.ShardServiceServicer):
                     hit.keyword_score = score
                     if request.vector:
                         hit.semantic_score = float(np.frombuffer(found.vector, "<f4") @ vector)
-        return shard_pb.SearchShardResponse(
+        response = shard_pb.SearchShardResponse(
             hits=hits.values(),
             legs=legs,
             applied_sequence=self.applied_sequence,
@@ -212,6 +215,13 @@ class FakeShard(shard_grpc.ShardServiceServicer):
             min_sequence_reached=self.applied_sequence >= request.min_sequence,
             version=self.version,
         )
+        return self._by_columns(response) if request.columns else response
+
+    def _by_columns(self, response: shard_pb.SearchShardResponse) -> shard_pb.SearchShardResponse:
+        if self.knows_columns:
+            response.columns.CopyFrom(columns_of(response))
+            del response.hits[:]
+        return response
 
     @property
     def version(self) -> str:

@@ -26,7 +26,7 @@ from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'earmark/internal/v1/shard_service.proto\x12\x13\x65\x61rmark.internal.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xb0\x02\n\x05\x43hunk\x12\x10\n\x08\x63hunk_id\x18\x01 \x01(\t\x12\x10\n\x08video_id\x18\x02 \x01(\t\x12\x0c\n\x04text\x18\x03 \x01(\t\x12/\n\x0cstart_offset\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\x12-\n\nend_offset\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x39\n\x0esentence_marks\x18\x06 \x03(\x0b\x32!.earmark.internal.v1.SentenceMark\x12\x10\n\x08language\x18\x07 \x01(\t\x12\r\n\x05title\x18\x08 \x01(\t\x12\x0e\n\x06vector\x18\t \x01(\x0c\x12\x18\n\x10sentence_vectors\x18\n \x01(\x0c\x12\x0f\n\x07speaker\x18\x0b \x01(\t\"\xaf\x01\n\x0cIndexedVideo\x12\x10\n\x08video_id\x18\x01 \x01(\t\x12\r\n\x05title\x18\x02 \x01(\t\x12\x12\n\ncollection\x18\x03 \x01(\t\x12\x0c\n\x04tags\x18\x04 \x03(\t\x12/\n\x0buploaded_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12+\n\x08\x64uration\x18\x06 \x01(\x0b\x32\x19.google.protobuf.Duration\"T\n\x0cSentenceMark\x12\x13\n\x0b\x63har_offset\x18\x01 \x01(\x05\x12/\n\x0cstart_offset\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\"\xb2\x02\n\x0b\x43hunkFilter\x12\x11\n\tvideo_ids\x18\x01 \x03(\t\x12\x10\n\x08language\x18\x02 \x01(\t\x12\x13\n\x0b\x63ollections\x18\x03 \x03(\t\x12\x10\n\x08speakers\x18\x04 \x03(\t\x12\x0c\n\x04tags\x18\x05 \x03(\t\x12\x32\n\x0euploaded_since\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x33\n\x0fuploaded_before\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0cmin_duration\x18\x08 \x01(\x0b\x32\x19.google.protobuf.Duration\x12/\n\x0cmax_duration\x18\t \x01(\x0b\x32\x19.google.protobuf.Duration\"\xdc\x01\n\x12SearchShardRequest\x12\x0e\n\x06vector\x18\x01 \x01(\x0c\x12\x16\n\x0emodel_revision\x18\x02 \x01(\t\x12\x0c\n\x04text\x18\x03 \x01(\t\x12\t\n\x01k\x18\x04 \x01(\x05\x12\x30\n\x06\x66ilter\x18\x05 \x01(\x0b\x32 .earmark.internal.v1.ChunkFilter\x12\r\n\x05slots\x18\x06 \x01(\x0c\x12\x14\n\x0cmin_sequence\x18\x07 \x01(\x04\x12\x10\n\x08ids_only\x18\x08 \x01(\x08\x12\x1c\n\x14unless_changed_since\x18\t \x01(\t\"T\n\x17SearchShardBatchRequest\x12\x39\n\x08searches\x18\x01 \x03(\x0b\x32\'.earmark.internal.v1.SearchShardRequest\"W\n\x18SearchShardBatchResponse\x12;\n\tresponses\x18\x01 \x03(\x0b\x32(.earmark.internal.v1.SearchShardResponse\"\xf1\x01\n\x13SearchShardResponse\x12+\n\x04hits\x18\x01 \x03(\x0b\x32\x1d.earmark.internal.v1.ShardHit\x12\x0c\n\x04legs\x18\x02 \x03(\t\x12\x18\n\x10\x61pplied_sequence\x18\x03 \x01(\x04\x12\r\n\x05shard\x18\x04 \x01(\x05\x12\x0f\n\x07replica\x18\x05 \x01(\x05\x12\x0b\n\x03lag\x18\x06 \x01(\x04\x12\x16\n\x0emodel_revision\x18\x07 \x01(\t\x12\x1c\n\x14min_sequence_reached\x18\x08 \x01(\x08\x12\x0f\n\x07version\x18\t \x01(\t\x12\x11\n\tunchanged\x18\n \x01(\x08\"\xac\x01\n\x08ShardHit\x12)\n\x05\x63hunk\x18\x01 \x01(\x0b\x32\x1a.earmark.internal.v1.Chunk\x12\x1b\n\x0esemantic_score\x18\x02 \x01(\x02H\x00\x88\x01\x01\x12\x1a\n\rkeyword_score\x18\x03 \x01(\x02H\x01\x88\x01\x01\x12\x17\n\x0fsentence_scores\x18\x04 \x03(\x02\x42\x11\n\x0f_semantic_scoreB\x10\n\x0e_keyword_score\"\x8c\x01\n\x13UpsertChunksRequest\x12*\n\x06\x63hunks\x18\x01 \x03(\x0b\x32\x1a.earmark.internal.v1.Chunk\x12\x16\n\x0emodel_revision\x18\x02 \x01(\t\x12\x31\n\x06videos\x18\x03 \x03(\x0b\x32!.earmark.internal.v1.IndexedVideo\"/\n\x14UpsertChunksResponse\x12\x17\n\x0f\x63hunks_upserted\x18\x01 \x01(\x05\"&\n\x12\x44\x65leteVideoRequest\x12\x10\n\x08video_id\x18\x01 \x01(\t\"-\n\x13\x44\x65leteVideoResponse\x12\x16\n\x0e\x63hunks_deleted\x18\x01 \x01(\x05\"\x11\n\x0fGetShardRequest\"\xac\x03\n\x10GetShardResponse\x12\r\n\x05shard\x18\x01 \x01(\x05\x12\x0f\n\x07replica\x18\x02 \x01(\x05\x12\x14\n\x0cshards_total\x18\x03 \x01(\x05\x12\x13\n\x0b\x63hunk_count\x18\x04 \x01(\x03\x12\x13\n\x0bvideo_count\x18\x05 \x01(\x03\x12\x18\n\x10\x61pplied_sequence\x18\x06 \x01(\x04\x12\x19\n\x11snapshot_sequence\x18\x07 \x01(\x04\x12\r\n\x05ready\x18\x08 \x01(\x08\x12\x16\n\x0emodel_revision\x18\t \x01(\t\x12\x0e\n\x06origin\x18\n \x01(\t\x12\x0b\n\x03lag\x18\x0b \x01(\x04\x12\r\n\x05slots\x18\x0c \x01(\x0c\x12\x1a\n\x12slot_table_version\x18\r \x01(\x03\x12\x33\n\x08segments\x18\x0e \x03(\x0b\x32!.earmark.internal.v1.SegmentState\x12\x10\n\x08rebuilds\x18\x0f \x01(\x05\x12\x12\n\nrebuilding\x18\x10 \x01(\x08\x12\x10\n\x08repaired\x18\x11 \x03(\t\x12\x16\n\x0eresident_bytes\x18\x12 \x01(\x03\x12\x0f\n\x07trouble\x18\x13 \x03(\t\"^\n\x0cSegmentState\x12\x12\n\nsegment_id\x18\x01 \x01(\t\x12\x0c\n\x04kind\x18\x02 \x01(\t\x12\x0c\n\x04live\x18\x03 \x01(\x03\x12\x0f\n\x07\x64\x65leted\x18\x04 \x01(\x03\x12\r\n\x05\x62ytes\x18\x05 \x01(\x03\";\n\x14\x44\x65scribeSlotsRequest\x12\r\n\x05slots\x18\x01 \x03(\x05\x12\x14\n\x0cmin_sequence\x18\x02 \x01(\x04\"`\n\x15\x44\x65scribeSlotsResponse\x12-\n\x05slots\x18\x01 \x03(\x0b\x32\x1e.earmark.internal.v1.SlotState\x12\x18\n\x10\x61pplied_sequence\x18\x02 \x01(\x04\">\n\tSlotState\x12\x0c\n\x04slot\x18\x01 \x01(\x05\x12\x13\n\x0b\x63hunk_count\x18\x02 \x01(\x03\x12\x0e\n\x06\x64igest\x18\x03 \x01(\x0c\"\x15\n\x13RebuildShardRequest\"\x16\n\x14RebuildShardResponse2\xce\x05\n\x0cShardService\x12`\n\x0bSearchShard\x12\'.earmark.internal.v1.SearchShardRequest\x1a(.earmark.internal.v1.SearchShardResponse\x12o\n\x10SearchShardBatch\x12,.earmark.internal.v1.SearchShardBatchRequest\x1a-.earmark.internal.v1.SearchShardBatchResponse\x12\x63\n\x0cUpsertChunks\x12(.earmark.internal.v1.UpsertChunksRequest\x1a).earmark.internal.v1.UpsertChunksResponse\x12`\n\x0b\x44\x65leteVideo\x12\'.earmark.internal.v1.DeleteVideoRequest\x1a(.earmark.internal.v1.DeleteVideoResponse\x12W\n\x08GetShard\x12$.earmark.internal.v1.GetShardRequest\x1a%.earmark.internal.v1.GetShardResponse\x12\x66\n\rDescribeSlots\x12).earmark.internal.v1.DescribeSlotsRequest\x1a*.earmark.internal.v1.DescribeSlotsResponse\x12\x63\n\x0cRebuildShard\x12(.earmark.internal.v1.RebuildShardRequest\x1a).earmark.internal.v1.RebuildShardResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'earmark/internal/v1/shard_service.proto\x12\x13\x65\x61rmark.internal.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xb0\x02\n\x05\x43hunk\x12\x10\n\x08\x63hunk_id\x18\x01 \x01(\t\x12\x10\n\x08video_id\x18\x02 \x01(\t\x12\x0c\n\x04text\x18\x03 \x01(\t\x12/\n\x0cstart_offset\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\x12-\n\nend_offset\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x39\n\x0esentence_marks\x18\x06 \x03(\x0b\x32!.earmark.internal.v1.SentenceMark\x12\x10\n\x08language\x18\x07 \x01(\t\x12\r\n\x05title\x18\x08 \x01(\t\x12\x0e\n\x06vector\x18\t \x01(\x0c\x12\x18\n\x10sentence_vectors\x18\n \x01(\x0c\x12\x0f\n\x07speaker\x18\x0b \x01(\t\"\xaf\x01\n\x0cIndexedVideo\x12\x10\n\x08video_id\x18\x01 \x01(\t\x12\r\n\x05title\x18\x02 \x01(\t\x12\x12\n\ncollection\x18\x03 \x01(\t\x12\x0c\n\x04tags\x18\x04 \x03(\t\x12/\n\x0buploaded_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12+\n\x08\x64uration\x18\x06 \x01(\x0b\x32\x19.google.protobuf.Duration\"T\n\x0cSentenceMark\x12\x13\n\x0b\x63har_offset\x18\x01 \x01(\x05\x12/\n\x0cstart_offset\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\"\xb2\x02\n\x0b\x43hunkFilter\x12\x11\n\tvideo_ids\x18\x01 \x03(\t\x12\x10\n\x08language\x18\x02 \x01(\t\x12\x13\n\x0b\x63ollections\x18\x03 \x03(\t\x12\x10\n\x08speakers\x18\x04 \x03(\t\x12\x0c\n\x04tags\x18\x05 \x03(\t\x12\x32\n\x0euploaded_since\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x33\n\x0fuploaded_before\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0cmin_duration\x18\x08 \x01(\x0b\x32\x19.google.protobuf.Duration\x12/\n\x0cmax_duration\x18\t \x01(\x0b\x32\x19.google.protobuf.Duration\"\xed\x01\n\x12SearchShardRequest\x12\x0e\n\x06vector\x18\x01 \x01(\x0c\x12\x16\n\x0emodel_revision\x18\x02 \x01(\t\x12\x0c\n\x04text\x18\x03 \x01(\t\x12\t\n\x01k\x18\x04 \x01(\x05\x12\x30\n\x06\x66ilter\x18\x05 \x01(\x0b\x32 .earmark.internal.v1.ChunkFilter\x12\r\n\x05slots\x18\x06 \x01(\x0c\x12\x14\n\x0cmin_sequence\x18\x07 \x01(\x04\x12\x10\n\x08ids_only\x18\x08 \x01(\x08\x12\x1c\n\x14unless_changed_since\x18\t \x01(\t\x12\x0f\n\x07\x63olumns\x18\n \x01(\x08\"T\n\x17SearchShardBatchRequest\x12\x39\n\x08searches\x18\x01 \x03(\x0b\x32\'.earmark.internal.v1.SearchShardRequest\"W\n\x18SearchShardBatchResponse\x12;\n\tresponses\x18\x01 \x03(\x0b\x32(.earmark.internal.v1.SearchShardResponse\"\xa3\x02\n\x13SearchShardResponse\x12+\n\x04hits\x18\x01 \x03(\x0b\x32\x1d.earmark.internal.v1.ShardHit\x12\x0c\n\x04legs\x18\x02 \x03(\t\x12\x18\n\x10\x61pplied_sequence\x18\x03 \x01(\x04\x12\r\n\x05shard\x18\x04 \x01(\x05\x12\x0f\n\x07replica\x18\x05 \x01(\x05\x12\x0b\n\x03lag\x18\x06 \x01(\x04\x12\x16\n\x0emodel_revision\x18\x07 \x01(\t\x12\x1c\n\x14min_sequence_reached\x18\x08 \x01(\x08\x12\x0f\n\x07version\x18\t \x01(\t\x12\x11\n\tunchanged\x18\n \x01(\x08\x12\x30\n\x07\x63olumns\x18\x0b \x01(\x0b\x32\x1f.earmark.internal.v1.HitColumns\"\x97\x01\n\nHitColumns\x12\x11\n\tchunk_ids\x18\x01 \x03(\t\x12\x0e\n\x06\x63hunks\x18\x02 \x03(\x0c\x12\x17\n\x0fsemantic_scores\x18\x03 \x01(\x0c\x12\x16\n\x0ekeyword_scores\x18\x04 \x01(\x0c\x12\x1c\n\x14\x62\x65st_sentence_scores\x18\x05 \x01(\x0c\x12\x17\n\x0fsentence_scores\x18\x06 \x03(\x0c\"\xac\x01\n\x08ShardHit\x12)\n\x05\x63hunk\x18\x01 \x01(\x0b\x32\x1a.earmark.internal.v1.Chunk\x12\x1b\n\x0esemantic_score\x18\x02 \x01(\x02H\x00\x88\x01\x01\x12\x1a\n\rkeyword_score\x18\x03 \x01(\x02H\x01\x88\x01\x01\x12\x17\n\x0fsentence_scores\x18\x04 \x03(\x02\x42\x11\n\x0f_semantic_scoreB\x10\n\x0e_keyword_score\"\x8c\x01\n\x13UpsertChunksRequest\x12*\n\x06\x63hunks\x18\x01 \x03(\x0b\x32\x1a.earmark.internal.v1.Chunk\x12\x16\n\x0emodel_revision\x18\x02 \x01(\t\x12\x31\n\x06videos\x18\x03 \x03(\x0b\x32!.earmark.internal.v1.IndexedVideo\"/\n\x14UpsertChunksResponse\x12\x17\n\x0f\x63hunks_upserted\x18\x01 \x01(\x05\"&\n\x12\x44\x65leteVideoRequest\x12\x10\n\x08video_id\x18\x01 \x01(\t\"-\n\x13\x44\x65leteVideoResponse\x12\x16\n\x0e\x63hunks_deleted\x18\x01 \x01(\x05\"\x11\n\x0fGetShardRequest\"\xac\x03\n\x10GetShardResponse\x12\r\n\x05shard\x18\x01 \x01(\x05\x12\x0f\n\x07replica\x18\x02 \x01(\x05\x12\x14\n\x0cshards_total\x18\x03 \x01(\x05\x12\x13\n\x0b\x63hunk_count\x18\x04 \x01(\x03\x12\x13\n\x0bvideo_count\x18\x05 \x01(\x03\x12\x18\n\x10\x61pplied_sequence\x18\x06 \x01(\x04\x12\x19\n\x11snapshot_sequence\x18\x07 \x01(\x04\x12\r\n\x05ready\x18\x08 \x01(\x08\x12\x16\n\x0emodel_revision\x18\t \x01(\t\x12\x0e\n\x06origin\x18\n \x01(\t\x12\x0b\n\x03lag\x18\x0b \x01(\x04\x12\r\n\x05slots\x18\x0c \x01(\x0c\x12\x1a\n\x12slot_table_version\x18\r \x01(\x03\x12\x33\n\x08segments\x18\x0e \x03(\x0b\x32!.earmark.internal.v1.SegmentState\x12\x10\n\x08rebuilds\x18\x0f \x01(\x05\x12\x12\n\nrebuilding\x18\x10 \x01(\x08\x12\x10\n\x08repaired\x18\x11 \x03(\t\x12\x16\n\x0eresident_bytes\x18\x12 \x01(\x03\x12\x0f\n\x07trouble\x18\x13 \x03(\t\"^\n\x0cSegmentState\x12\x12\n\nsegment_id\x18\x01 \x01(\t\x12\x0c\n\x04kind\x18\x02 \x01(\t\x12\x0c\n\x04live\x18\x03 \x01(\x03\x12\x0f\n\x07\x64\x65leted\x18\x04 \x01(\x03\x12\r\n\x05\x62ytes\x18\x05 \x01(\x03\";\n\x14\x44\x65scribeSlotsRequest\x12\r\n\x05slots\x18\x01 \x03(\x05\x12\x14\n\x0cmin_sequence\x18\x02 \x01(\x04\"`\n\x15\x44\x65scribeSlotsResponse\x12-\n\x05slots\x18\x01 \x03(\x0b\x32\x1e.earmark.internal.v1.SlotState\x12\x18\n\x10\x61pplied_sequence\x18\x02 \x01(\x04\">\n\tSlotState\x12\x0c\n\x04slot\x18\x01 \x01(\x05\x12\x13\n\x0b\x63hunk_count\x18\x02 \x01(\x03\x12\x0e\n\x06\x64igest\x18\x03 \x01(\x0c\"\x15\n\x13RebuildShardRequest\"\x16\n\x14RebuildShardResponse2\xce\x05\n\x0cShardService\x12`\n\x0bSearchShard\x12\'.earmark.internal.v1.SearchShardRequest\x1a(.earmark.internal.v1.SearchShardResponse\x12o\n\x10SearchShardBatch\x12,.earmark.internal.v1.SearchShardBatchRequest\x1a-.earmark.internal.v1.SearchShardBatchResponse\x12\x63\n\x0cUpsertChunks\x12(.earmark.internal.v1.UpsertChunksRequest\x1a).earmark.internal.v1.UpsertChunksResponse\x12`\n\x0b\x44\x65leteVideo\x12\'.earmark.internal.v1.DeleteVideoRequest\x1a(.earmark.internal.v1.DeleteVideoResponse\x12W\n\x08GetShard\x12$.earmark.internal.v1.GetShardRequest\x1a%.earmark.internal.v1.GetShardResponse\x12\x66\n\rDescribeSlots\x12).earmark.internal.v1.DescribeSlotsRequest\x1a*.earmark.internal.v1.DescribeSlotsResponse\x12\x63\n\x0cRebuildShard\x12(.earmark.internal.v1.RebuildShardRequest\x1a).earmark.internal.v1.RebuildShardResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -42,39 +42,41 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CHUNKFILTER']._serialized_start=701
   _globals['_CHUNKFILTER']._serialized_end=1007
   _globals['_SEARCHSHARDREQUEST']._serialized_start=1010
-  _globals['_SEARCHSHARDREQUEST']._serialized_end=1230
-  _globals['_SEARCHSHARDBATCHREQUEST']._serialized_start=1232
-  _globals['_SEARCHSHARDBATCHREQUEST']._serialized_end=1316
-  _globals['_SEARCHSHARDBATCHRESPONSE']._serialized_start=1318
-  _globals['_SEARCHSHARDBATCHRESPONSE']._serialized_end=1405
-  _globals['_SEARCHSHARDRESPONSE']._serialized_start=1408
-  _globals['_SEARCHSHARDRESPONSE']._serialized_end=1649
-  _globals['_SHARDHIT']._serialized_start=1652
-  _globals['_SHARDHIT']._serialized_end=1824
-  _globals['_UPSERTCHUNKSREQUEST']._serialized_start=1827
-  _globals['_UPSERTCHUNKSREQUEST']._serialized_end=1967
-  _globals['_UPSERTCHUNKSRESPONSE']._serialized_start=1969
-  _globals['_UPSERTCHUNKSRESPONSE']._serialized_end=2016
-  _globals['_DELETEVIDEOREQUEST']._serialized_start=2018
-  _globals['_DELETEVIDEOREQUEST']._serialized_end=2056
-  _globals['_DELETEVIDEORESPONSE']._serialized_start=2058
-  _globals['_DELETEVIDEORESPONSE']._serialized_end=2103
-  _globals['_GETSHARDREQUEST']._serialized_start=2105
-  _globals['_GETSHARDREQUEST']._serialized_end=2122
-  _globals['_GETSHARDRESPONSE']._serialized_start=2125
-  _globals['_GETSHARDRESPONSE']._serialized_end=2553
-  _globals['_SEGMENTSTATE']._serialized_start=2555
-  _globals['_SEGMENTSTATE']._serialized_end=2649
-  _globals['_DESCRIBESLOTSREQUEST']._serialized_start=2651
-  _globals['_DESCRIBESLOTSREQUEST']._serialized_end=2710
-  _globals['_DESCRIBESLOTSRESPONSE']._serialized_start=2712
-  _globals['_DESCRIBESLOTSRESPONSE']._serialized_end=2808
-  _globals['_SLOTSTATE']._serialized_start=2810
-  _globals['_SLOTSTATE']._serialized_end=2872
-  _globals['_REBUILDSHARDREQUEST']._serialized_start=2874
-  _globals['_REBUILDSHARDREQUEST']._serialized_end=2895
-  _globals['_REBUILDSHARDRESPONSE']._serialized_start=2897
-  _globals['_REBUILDSHARDRESPONSE']._serialized_end=2919
-  _globals['_SHARDSERVICE']._serialized_start=2922
-  _globals['_SHARDSERVICE']._serialized_end=3640
+  _globals['_SEARCHSHARDREQUEST']._serialized_end=1247
+  _globals['_SEARCHSHARDBATCHREQUEST']._serialized_start=1249
+  _globals['_SEARCHSHARDBATCHREQUEST']._serialized_end=1333
+  _globals['_SEARCHSHARDBATCHRESPONSE']._serialized_start=1335
+  _globals['_SEARCHSHARDBATCHRESPONSE']._serialized_end=1422
+  _globals['_SEARCHSHARDRESPONSE']._serialized_start=1425
+  _globals['_SEARCHSHARDRESPONSE']._serialized_end=1716
+  _globals['_HITCOLUMNS']._serialized_start=1719
+  _globals['_HITCOLUMNS']._serialized_end=1870
+  _globals['_SHARDHIT']._serialized_start=1873
+  _globals['_SHARDHIT']._serialized_end=2045
+  _globals['_UPSERTCHUNKSREQUEST']._serialized_start=2048
+  _globals['_UPSERTCHUNKSREQUEST']._serialized_end=2188
+  _globals['_UPSERTCHUNKSRESPONSE']._serialized_start=2190
+  _globals['_UPSERTCHUNKSRESPONSE']._serialized_end=2237
+  _globals['_DELETEVIDEOREQUEST']._serialized_start=2239
+  _globals['_DELETEVIDEOREQUEST']._serialized_end=2277
+  _globals['_DELETEVIDEORESPONSE']._serialized_start=2279
+  _globals['_DELETEVIDEORESPONSE']._serialized_end=2324
+  _globals['_GETSHARDREQUEST']._serialized_start=2326
+  _globals['_GETSHARDREQUEST']._serialized_end=2343
+  _globals['_GETSHARDRESPONSE']._serialized_start=2346
+  _globals['_GETSHARDRESPONSE']._serialized_end=2774
+  _globals['_SEGMENTSTATE']._serialized_start=2776
+  _globals['_SEGMENTSTATE']._serialized_end=2870
+  _globals['_DESCRIBESLOTSREQUEST']._serialized_start=2872
+  _globals['_DESCRIBESLOTSREQUEST']._serialized_end=2931
+  _globals['_DESCRIBESLOTSRESPONSE']._serialized_start=2933
+  _globals['_DESCRIBESLOTSRESPONSE']._serialized_end=3029
+  _globals['_SLOTSTATE']._serialized_start=3031
+  _globals['_SLOTSTATE']._serialized_end=3093
+  _globals['_REBUILDSHARDREQUEST']._serialized_start=3095
+  _globals['_REBUILDSHARDREQUEST']._serialized_end=3116
+  _globals['_REBUILDSHARDRESPONSE']._serialized_start=3118
+  _globals['_REBUILDSHARDRESPONSE']._serialized_end=3140
+  _globals['_SHARDSERVICE']._serialized_start=3143
+  _globals['_SHARDSERVICE']._serialized_end=3861
 # @@protoc_insertion_point(module_scope)

@@ -83,7 +83,7 @@ class ChunkFilter(_message.Message):
     def __init__(self, video_ids: _Optional[_Iterable[str]] = ..., language: _Optional[str] = ..., collections: _Optional[_Iterable[str]] = ..., speakers: _Optional[_Iterable[str]] = ..., tags: _Optional[_Iterable[str]] = ..., uploaded_since: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., uploaded_before: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., min_duration: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., max_duration: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ...) -> None: ...
 
 class SearchShardRequest(_message.Message):
-    __slots__ = ("vector", "model_revision", "text", "k", "filter", "slots", "min_sequence", "ids_only", "unless_changed_since")
+    __slots__ = ("vector", "model_revision", "text", "k", "filter", "slots", "min_sequence", "ids_only", "unless_changed_since", "columns")
     VECTOR_FIELD_NUMBER: _ClassVar[int]
     MODEL_REVISION_FIELD_NUMBER: _ClassVar[int]
     TEXT_FIELD_NUMBER: _ClassVar[int]
@@ -93,6 +93,7 @@ class SearchShardRequest(_message.Message):
     MIN_SEQUENCE_FIELD_NUMBER: _ClassVar[int]
     IDS_ONLY_FIELD_NUMBER: _ClassVar[int]
     UNLESS_CHANGED_SINCE_FIELD_NUMBER: _ClassVar[int]
+    COLUMNS_FIELD_NUMBER: _ClassVar[int]
     vector: bytes
     model_revision: str
     text: str
@@ -102,7 +103,8 @@ class SearchShardRequest(_message.Message):
     min_sequence: int
     ids_only: bool
     unless_changed_since: str
-    def __init__(self, vector: _Optional[bytes] = ..., model_revision: _Optional[str] = ..., text: _Optional[str] = ..., k: _Optional[int] = ..., filter: _Optional[_Union[ChunkFilter, _Mapping]] = ..., slots: _Optional[bytes] = ..., min_sequence: _Optional[int] = ..., ids_only: _Optional[bool] = ..., unless_changed_since: _Optional[str] = ...) -> None: ...
+    columns: bool
+    def __init__(self, vector: _Optional[bytes] = ..., model_revision: _Optional[str] = ..., text: _Optional[str] = ..., k: _Optional[int] = ..., filter: _Optional[_Union[ChunkFilter, _Mapping]] = ..., slots: _Optional[bytes] = ..., min_sequence: _Optional[int] = ..., ids_only: _Optional[bool] = ..., unless_changed_since: _Optional[str] = ..., columns: _Optional[bool] = ...) -> None: ...
 
 class SearchShardBatchRequest(_message.Message):
     __slots__ = ("searches",)
@@ -117,7 +119,7 @@ class SearchShardBatchResponse(_message.Message):
     def __init__(self, responses: _Optional[_Iterable[_Union[SearchShardResponse, _Mapping]]] = ...) -> None: ...
 
 class SearchShardResponse(_message.Message):
-    __slots__ = ("hits", "legs", "applied_sequence", "shard", "replica", "lag", "model_revision", "min_sequence_reached", "version", "unchanged")
+    __slots__ = ("hits", "legs", "applied_sequence", "shard", "replica", "lag", "model_revision", "min_sequence_reached", "version", "unchanged", "columns")
     HITS_FIELD_NUMBER: _ClassVar[int]
     LEGS_FIELD_NUMBER: _ClassVar[int]
     APPLIED_SEQUENCE_FIELD_NUMBER: _ClassVar[int]
@@ -128,6 +130,7 @@ class SearchShardResponse(_message.Message):
     MIN_SEQUENCE_REACHED_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
     UNCHANGED_FIELD_NUMBER: _ClassVar[int]
+    COLUMNS_FIELD_NUMBER: _ClassVar[int]
     hits: _containers.RepeatedCompositeFieldContainer[ShardHit]
     legs: _containers.RepeatedScalarFieldContainer[str]
     applied_sequence: int
@@ -138,7 +141,24 @@ class SearchShardResponse(_message.Message):
     min_sequence_reached: bool
     version: str
     unchanged: bool
-    def __init__(self, hits: _Optional[_Iterable[_Union[ShardHit, _Mapping]]] = ..., legs: _Optional[_Iterable[str]] = ..., applied_sequence: _Optional[int] = ..., shard: _Optional[int] = ..., replica: _Optional[int] = ..., lag: _Optional[int] = ..., model_revision: _Optional[str] = ..., min_sequence_reached: _Optional[bool] = ..., version: _Optional[str] = ..., unchanged: _Optional[bool] = ...) -> None: ...
+    columns: HitColumns
+    def __init__(self, hits: _Optional[_Iterable[_Union[ShardHit, _Mapping]]] = ..., legs: _Optional[_Iterable[str]] = ..., applied_sequence: _Optional[int] = ..., shard: _Optional[int] = ..., replica: _Optional[int] = ..., lag: _Optional[int] = ..., model_revision: _Optional[str] = ..., min_sequence_reached: _Optional[bool] = ..., version: _Optional[str] = ..., unchanged: _Optional[bool] = ..., columns: _Optional[_Union[HitColumns, _Mapping]] = ...) -> None: ...
+
+class HitColumns(_message.Message):
+    __slots__ = ("chunk_ids", "chunks", "semantic_scores", "keyword_scores", "best_sentence_scores", "sentence_scores")
+    CHUNK_IDS_FIELD_NUMBER: _ClassVar[int]
+    CHUNKS_FIELD_NUMBER: _ClassVar[int]
+    SEMANTIC_SCORES_FIELD_NUMBER: _ClassVar[int]
+    KEYWORD_SCORES_FIELD_NUMBER: _ClassVar[int]
+    BEST_SENTENCE_SCORES_FIELD_NUMBER: _ClassVar[int]
+    SENTENCE_SCORES_FIELD_NUMBER: _ClassVar[int]
+    chunk_ids: _containers.RepeatedScalarFieldContainer[str]
+    chunks: _containers.RepeatedScalarFieldContainer[bytes]
+    semantic_scores: bytes
+    keyword_scores: bytes
+    best_sentence_scores: bytes
+    sentence_scores: _containers.RepeatedScalarFieldContainer[bytes]
+    def __init__(self, chunk_ids: _Optional[_Iterable[str]] = ..., chunks: _Optional[_Iterable[bytes]] = ..., semantic_scores: _Optional[bytes] = ..., keyword_scores: _Optional[bytes] = ..., best_sentence_scores: _Optional[bytes] = ..., sentence_scores: _Optional[_Iterable[bytes]] = ...) -> None: ...
 
 class ShardHit(_message.Message):
     __slots__ = ("chunk", "semantic_score", "keyword_score", "sentence_scores")

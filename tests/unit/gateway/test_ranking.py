@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
+import struct
 from collections.abc import Sequence
 
 import pytest
 
 from earmark.internal.v1 import shard_service_pb2 as pb
-from services.gateway.ranking import RRF_K, Candidates, RankedHit, Scores, group
+from services.gateway.hit_columns import columns_of
+from services.gateway.ranking import RRF_K, Candidates, RankedHit, group
 from services.gateway.ranking import fuse as fused_with_more
 
 
@@ -21,7 +24,7 @@ def response(*hits: pb.ShardHit) -> pb.SearchShardResponse:
 
 
 def fuse(responses: Sequence[pb.SearchShardResponse], *, semantic_floor: float) -> list[RankedHit]:
-    fused = fused_with_more(Candidates(map(Scores, responses)), semantic_floor=semantic_floor)
+    fused = fused_with_more(Candidates(map(columns_of, responses)), semantic_floor=semantic_floor)
     return [fused.hit(chunk_id) for chunk_id in fused.chunk_ids]
 
 
@@ -89,6 +92,25 @@ def test_videos_come_by_their_best_moment_with_some_more() -> None:
         ("a/1", ["a/2", "a/3"]),
         ("b/1", ["b/2"]),
     ]
+
+
+def test_columns_are_read_as_they_are_described() -> None:
+    chunks = [pb.Chunk(chunk_id=name, video_id="a", text=name) for name in ("a/1", "a/2", "a/3")]
+    columns = pb.HitColumns(
+        chunk_ids=[chunk.chunk_id for chunk in chunks],
+        chunks=[chunk.SerializeToString() for chunk in chunks],
+        semantic_scores=struct.pack("<3f", 0.5, 0.25, math.nan),
+        keyword_scores=struct.pack("<3f", math.nan, 3.0, 2.0),
+        best_sentence_scores=struct.pack("<3f", math.nan, 0.75, math.nan),
+        sentence_scores=[b"", struct.pack("<2f", -0.5, 0.75), b""],
+    )
+    fused = fused_with_more(Candidates([pb.HitColumns(), columns]), semantic_floor=0.1)
+    assert fused.chunk_ids == ["a/2", "a/1", "a/3"]
+    best, near, said = map(fused.hit, fused.chunk_ids)
+    assert [hit.chunk for hit in (near, best, said)] == chunks
+    assert (best.semantic, best.keyword, best.sentence_scores) == ((0.5, 2), (3.0, 1), [-0.5, 0.75])
+    assert (said.semantic, said.keyword, said.sentence_scores) == (None, (2.0, 2), [])
+    assert (near.semantic, near.keyword, near.sentence_scores) == ((0.5, 1), None, [])
 
 
 def test_nothing_found_is_nothing() -> None:

@@ -80,10 +80,10 @@ def corpus(videos: int, seed: int = 1) -> list[tuple[str, int, str]]:
 
 
 @pytest.mark.parametrize("mode", ["hybrid", "semantic", "keyword"])
-async def test_the_answer_is_the_same_whatever_the_number_of_shards(mode: str) -> None:
+async def test_the_answer_is_the_same_whatever_the_number_of_shards_and_how_they_give_hits(mode: str) -> None:
     found = []
     for count in (1, 2, 5, 16):
-        shards = [FakeShard(number) for number in range(count)]
+        shards = [FakeShard(number, knows_columns=number % 2 == 1) for number in range(count)]
         spread(shards, *(chunk(*each) for each in corpus(150)))
         mesh = await Mesh(*shards, depth=40).started()
         answer = await mesh.searcher.search(query("why does bread rise with crust", limit=10, mode=mode))

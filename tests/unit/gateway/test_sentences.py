@@ -1,10 +1,12 @@
 """Sentence scores: they sharpen the ranking, and they say where to press play."""
 
+import numpy as np
 import pytest
 
 from earmark.internal.v1 import shard_service_pb2 as pb
 from services.gateway.highlight import Highlights, Query, best_sentence
-from services.gateway.ranking import Candidates, Scores, dense_score, fuse
+from services.gateway.hit_columns import columns_of
+from services.gateway.ranking import Candidates, dense_scores, fuse
 
 
 def hit(chunk_id: str, score: float, sentences: list[float]) -> pb.ShardHit:
@@ -14,7 +16,7 @@ def hit(chunk_id: str, score: float, sentences: list[float]) -> pb.ShardHit:
 
 def test_the_chunk_with_the_sentence_comes_before_the_chunk_about_the_subject() -> None:
     answers = [pb.SearchShardResponse(hits=[hit("a/0/0", 0.6, [0.3, 0.2]), hit("b/0/0", 0.5, [0.1, 0.7])])]
-    fused = fuse(Candidates(map(Scores, answers)), semantic_floor=0.2)
+    fused = fuse(Candidates(map(columns_of, answers)), semantic_floor=0.2)
     assert fused.chunk_ids == ["b/0/0", "a/0/0"]
     best = fused.hit("b/0/0")
     assert best.semantic is not None
@@ -24,11 +26,12 @@ def test_the_chunk_with_the_sentence_comes_before_the_chunk_about_the_subject() 
 
 def test_the_floor_is_one_of_the_dense_score() -> None:
     answers = [pb.SearchShardResponse(hits=[hit("a/0/0", 0.3, [0.0]), hit("b/0/0", 0.1, [0.5])])]
-    assert fuse(Candidates(map(Scores, answers)), semantic_floor=0.2).chunk_ids == ["b/0/0"]
+    assert fuse(Candidates(map(columns_of, answers)), semantic_floor=0.2).chunk_ids == ["b/0/0"]
 
 
 def test_a_chunk_without_sentence_vectors_counts_by_its_own() -> None:
-    assert dense_score(0.4, []) == pytest.approx(0.4)
+    chunks, best_sentences = np.array([0.4, 0.4]), np.array([np.nan, 0.8])
+    assert dense_scores(chunks, best_sentences) == pytest.approx([0.4, 0.6])
 
 
 def test_play_starts_at_the_sentence_that_means_it() -> None:

@@ -23,12 +23,11 @@ def hit(semantic: float | None = 0.25, said: float | None = None, sentences: tup
 
 
 def response(
-    replica: Replica, *hits: Hit, min_sequence: int = 0, ids_only: bool = False, sequence: int = 9
+    replica: Replica, *hits: Hit, min_sequence: int = 0, ids_only: bool = False, columns: bool = False
 ) -> pb.SearchShardResponse:
-    found = Found(list(hits), ("semantic",), sequence, MODEL)
-    return search_response(
-        found, replica.place, lag=replica.lag, min_sequence=min_sequence, ids_only=ids_only, version="1f-2"
-    )
+    found = Found(list(hits), ("semantic",), 9, MODEL)
+    request = pb.SearchShardRequest(min_sequence=min_sequence, ids_only=ids_only, columns=columns)
+    return search_response(found, replica.place, request, lag=replica.lag, version="1f-2")
 
 
 @pytest.fixture
@@ -62,6 +61,36 @@ async def test_ids_alone_are_the_id_and_the_scores(replica: Replica) -> None:
     (sent,) = response(replica, hit(0.25, 2.0), ids_only=True).hits
     assert sent.chunk == pb.Chunk(chunk_id=CHUNK.chunk_id)
     assert (sent.semantic_score, sent.keyword_score) == (0.25, 2.0)
+
+
+async def test_columns_hold_what_the_hits_do(replica: Replica) -> None:
+    hits = [hit(0.25, None, (0.5, -0.25)), hit(None, 2.0), hit(0.0, 0.0)]
+    one_by_one, sent = response(replica, *hits), response(replica, *hits, columns=True)
+    assert (len(one_by_one.hits), one_by_one.HasField("columns"), len(sent.hits)) == (3, False, 0)
+    columns = sent.columns
+    assert list(columns.chunk_ids) == [CHUNK.chunk_id] * 3
+    assert [pb.Chunk.FromString(chunk) for chunk in columns.chunks] == [sent.chunk for sent in one_by_one.hits]
+    assert numbers(columns.semantic_scores) == [0.25, None, 0.0]
+    assert numbers(columns.keyword_scores) == [None, 2.0, 0.0]
+    assert numbers(columns.best_sentence_scores) == [0.5, None, None]
+    assert [numbers(scores) for scores in columns.sentence_scores] == [[0.5, -0.25], [], []]
+
+
+async def test_columns_of_ids_alone_have_no_chunks(replica: Replica) -> None:
+    columns = response(replica, hit(0.25, 2.0), ids_only=True, columns=True).columns
+    assert (list(columns.chunk_ids), list(columns.chunks)) == ([CHUNK.chunk_id], [])
+    assert (numbers(columns.semantic_scores), numbers(columns.keyword_scores)) == ([0.25], [2.0])
+
+
+async def test_columns_of_nothing_found_are_empty(replica: Replica) -> None:
+    sent = response(replica, columns=True)
+    assert sent.HasField("columns")
+    assert sent.columns == pb.HitColumns()
+
+
+def numbers(column: bytes) -> list[float | None]:
+    """A column's numbers, None for one that is not there."""
+    return [None if np.isnan(number) else float(number) for number in np.frombuffer(column, "<f4")]
 
 
 async def test_an_answer_says_whose_it_is_and_how_far(replica: Replica) -> None:
