@@ -60,9 +60,11 @@ ENGINES = {
     "Earmark": "bench.index.ours.engine:InProcess",
     "Earmark gRPC": "bench.index.ours.engine:Rpc",
     "Earmark gRPC, batch": "bench.index.ours.engine:RpcBatch",
+    "Earmark gRPC, client": "bench.index.ours.engine:RpcClient",
     "Earmark tuned": "bench.index.ours.engine:InProcessTuned",
     "Earmark tuned gRPC": "bench.index.ours.engine:RpcTuned",
     "Earmark tuned gRPC, batch": "bench.index.ours.engine:RpcBatchTuned",
+    "Earmark tuned gRPC, client": "bench.index.ours.engine:RpcClientTuned",
     "Earmark ivf": "bench.index.ours.engine:InProcessLists",
     "Earmark ivf_rabitq": "bench.index.ours.engine:InProcessRabitq",
     "FAISS Flat": "bench.index.peers.faiss_engine:Flat",
@@ -85,9 +87,11 @@ OURS = "Earmark"
 BUILT_BY = {
     "Earmark gRPC": "Earmark",
     "Earmark gRPC, batch": "Earmark",
+    "Earmark gRPC, client": "Earmark",
     "Earmark tuned": "Earmark",
     "Earmark tuned gRPC": "Earmark",
     "Earmark tuned gRPC, batch": "Earmark",
+    "Earmark tuned gRPC, client": "Earmark",
 }
 """Engines that open what another one has built, where that one is in the run."""
 

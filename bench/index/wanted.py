@@ -46,7 +46,7 @@ def of_engines(engines: Sequence[dict[str, Any]], rows: int) -> list[Line]:
                 more = rpc["one p50 ms"] - base["one p50 ms"]
                 lines.append(Line(f"gRPC p50 ≤ bare FAISS + 1 ms ({name}; {quickest})", f"{more:+.2f} ms", more <= 1))
         quickest, base = max(bare.items(), key=lambda item: item[1]["many QPS"])
-        for name in (f"{TUNED} gRPC", f"{TUNED} gRPC, batch"):
+        for name in (f"{TUNED} gRPC", f"{TUNED} gRPC, client", f"{TUNED} gRPC, batch"):
             if "many QPS" in (rpc := by_name.get(name, {})):
                 share = rpc["many QPS"] / base["many QPS"]
                 title = f"QPS at 32 in flight ≥ 0.8 × bare FAISS ({name}; {quickest})"

@@ -13,6 +13,7 @@ from earmark.internal.v1 import embedder_service_pb2_grpc as embedder_grpc
 from earmark.internal.v1 import shard_service_pb2 as shard_pb
 from earmark.internal.v1 import shard_service_pb2_grpc as shard_grpc
 from services.common.rpc import connect, from_rpc
+from services.gateway.coalescing import Coalescer
 from services.gateway.directory import Replica
 from services.gateway.looks import keep_looking
 from services.gateway.search import QueryVector
@@ -65,6 +66,32 @@ class GrpcEmbedder(_Peer):
         return QueryVector(response.vectors[0], response.model_revision)
 
 
+class _ShardCalls:
+    """Searches of one replica as calls."""
+
+    def __init__(self, stub: shard_grpc.ShardServiceStub) -> None:
+        self._stub = stub
+
+    async def search(self, request: shard_pb.SearchShardRequest, *, timeout: float) -> shard_pb.SearchShardResponse:
+        """Runs one search. Raises EarmarkError."""
+        try:
+            response: shard_pb.SearchShardResponse = await self._stub.SearchShard(request, timeout=timeout)
+        except grpc.aio.AioRpcError as error:
+            raise from_rpc(error, peer="index shard") from error
+        return response
+
+    async def search_many(
+        self, requests: Sequence[shard_pb.SearchShardRequest], *, timeout: float
+    ) -> Sequence[shard_pb.SearchShardResponse]:
+        """Runs several. Raises EarmarkError."""
+        batch = shard_pb.SearchShardBatchRequest(searches=requests)
+        try:
+            response: shard_pb.SearchShardBatchResponse = await self._stub.SearchShardBatch(batch, timeout=timeout)
+        except grpc.aio.AioRpcError as error:
+            raise from_rpc(error, peer="index shard") from error
+        return response.responses
+
+
 class GrpcShard:
     """One replica of one shard. No retry inside the channel: the fan-out asks another replica instead."""
 
@@ -77,25 +104,22 @@ class GrpcShard:
         self.target = target
         self._channel = channel
         self._stub = shard_grpc.ShardServiceStub(channel)  # type: ignore[no-untyped-call]  # generated
+        self._calls = _ShardCalls(self._stub)
+        self._searches = Coalescer(self._calls)
 
     async def search(self, request: shard_pb.SearchShardRequest, *, timeout: float) -> shard_pb.SearchShardResponse:
-        """Searches, in at most `timeout` seconds. Raises EarmarkError."""
-        try:
-            response: shard_pb.SearchShardResponse = await self._stub.SearchShard(request, timeout=timeout)
-        except grpc.aio.AioRpcError as error:
-            raise from_rpc(error, peer="index shard") from error
-        return response
+        """Searches, in at most `timeout` seconds; while the replica is busy, with others in one call.
+
+        Raises:
+            EarmarkError: It did not; `code` says why.
+        """
+        return await self._searches.search(request, timeout=timeout)
 
     async def search_many(
         self, requests: Sequence[shard_pb.SearchShardRequest], *, timeout: float
     ) -> Sequence[shard_pb.SearchShardResponse]:
         """Runs up to 256 searches in one call, in at most `timeout` seconds. Raises EarmarkError."""
-        batch = shard_pb.SearchShardBatchRequest(searches=requests)
-        try:
-            response: shard_pb.SearchShardBatchResponse = await self._stub.SearchShardBatch(batch, timeout=timeout)
-        except grpc.aio.AioRpcError as error:
-            raise from_rpc(error, peer="index shard") from error
-        return response.responses
+        return await self._calls.search_many(requests, timeout=timeout)
 
     async def state(self, *, timeout: float) -> shard_pb.GetShardResponse | None:
         """Asks how it is; None when it does not answer. Never raises."""
@@ -103,10 +127,13 @@ class GrpcShard:
             state: shard_pb.GetShardResponse = await self._stub.GetShard(shard_pb.GetShardRequest(), timeout=timeout)
         except grpc.aio.AioRpcError:
             return None
+        if state.search_threads:
+            self._searches.at_once = state.search_threads
         return state
 
     async def close(self) -> None:
         """Closes the channel."""
+        await self._searches.close()
         await self._channel.close(None)
 
 

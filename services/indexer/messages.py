@@ -166,6 +166,7 @@ def state_response(replica: Replica, *, resident_bytes: int) -> pb.GetShardRespo
         repaired=replica.repaired,
         resident_bytes=resident_bytes,
         trouble=sorted(replica.trouble.values()),
+        search_threads=replica.search_threads,
     )
 
 

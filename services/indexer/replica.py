@@ -113,6 +113,11 @@ class Replica:
     # ── what it is ───────────────────────────────────────────────────────────────────────────────
 
     @property
+    def search_threads(self) -> int:
+        """Searches it runs at once."""
+        return self._threads.parallel
+
+    @property
     def opened(self) -> Opened:
         """The shard and its compactor. Raises Unavailable while there is none."""
         if self._opened is None:

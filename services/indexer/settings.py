@@ -62,7 +62,7 @@ class Settings(CommonSettings):
     build_threads: int = Field(default=1, ge=1, le=256)
     """Threads that building a segment may use."""
     search_threads: int = Field(default=min(4, os.cpu_count() or 1), ge=1, le=256)
-    """Searches that run at once."""
+    """Searches that run at once. A gateway with more for this replica sends them together (docs/architecture.md)."""
     search_queue: int = Field(default=64, ge=0, le=10_000)
     """Searches that may wait; one more is refused with RESOURCE_EXHAUSTED."""
 

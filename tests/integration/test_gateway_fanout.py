@@ -1,5 +1,6 @@
 """Fan-out over real gRPC: slow, failing and missing replicas."""
 
+import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
@@ -172,6 +173,30 @@ async def test_many_searches_go_in_one_call(stack: AsyncExitStack) -> None:
     with pytest.raises(EarmarkError) as refused:
         await client.search_many([REQUEST, pb.SearchShardRequest(text="bread")], timeout=5)
     assert refused.value.code == "INVALID_ARGUMENT"
+
+
+async def test_searches_that_would_wait_go_together_and_one_that_is_refused_fails_alone(
+    stack: AsyncExitStack,
+) -> None:
+    fake = shard(0)
+    fake.search_threads, fake.behaviour.until = 1, asyncio.Event()
+    server = await stack.enter_async_context(peer(fake))
+    client = GrpcShard.connect(server.target)
+    stack.push_async_callback(client.close)
+    assert await client.state(timeout=20) is not None
+    requests = [REQUEST, REQUEST, pb.SearchShardRequest(text="bread"), REQUEST]
+    tasks = [asyncio.create_task(client.search(request, timeout=60)) for request in requests]
+    given_up = asyncio.create_task(client.search(REQUEST, timeout=60))
+    await eventually(lambda: fake.behaviour.calls == 1)
+    given_up.cancel()
+    fake.behaviour.until.set()
+    first, second, refused, last = await asyncio.gather(*tasks, return_exceptions=True)
+    for found in (first, second, last):
+        assert isinstance(found, pb.SearchShardResponse)
+        assert [hit.chunk.video_id for hit in found.hits] == [video(0, of=1)]
+    assert isinstance(refused, EarmarkError)
+    assert refused.code == "INVALID_ARGUMENT"
+    assert fake.batches == [3]
 
 
 async def test_the_embedder_is_asked_again_after_it_was_away(stack: AsyncExitStack) -> None:

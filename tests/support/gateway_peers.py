@@ -147,6 +147,8 @@ class FakeShard(shard_grpc.ShardServiceServicer):
     knows_columns: bool = True
     searches: int = 0
     checks: int = 0
+    search_threads: int = 0
+    batches: list[int] = field(default_factory=list)
     _advanced: asyncio.Condition = field(default_factory=asyncio.Condition)
 
     async def advance(self, sequence: int) -> None:
@@ -235,6 +237,7 @@ class FakeShard(shard_grpc.ShardServiceServicer):
         self, request: shard_pb.SearchShardBatchRequest, context: Any
     ) -> shard_pb.SearchShardBatchResponse:
         """Runs searches."""
+        self.batches.append(len(request.searches))
         return shard_pb.SearchShardBatchResponse(
             responses=[await self.SearchShard(search, context) for search in request.searches]
         )
@@ -251,6 +254,7 @@ class FakeShard(shard_grpc.ShardServiceServicer):
             lag=self.lag,
             slots=bitmap(self.slots),
             slot_table_version=self.slot_table_version,
+            search_threads=self.search_threads,
         )
 
     async def _wait_for(self, sequence: int, context: Any) -> None:

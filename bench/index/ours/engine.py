@@ -29,6 +29,7 @@ from earmark.internal.v1 import shard_service_pb2 as pb
 from earmark.internal.v1 import shard_service_pb2_grpc as pb_grpc
 from services.common.rpc import connect
 from services.common.videos.model import quantized
+from services.gateway.clients import GrpcShard
 from services.indexer.chunks import Batch, Filter, Found, PutChunks, Query, ReplaceSlice
 from services.indexer.record import chunk_id_of
 from services.indexer.replica import Replica
@@ -194,6 +195,17 @@ class RpcBatch(Rpc):
         return [_of_response(response) for response in answer.responses]
 
 
+class RpcClient(Rpc):
+    """The same through the gateway's client of a shard, which sends together what would have to wait."""
+
+    async def _connect(self, port: int) -> None:
+        self._client = GrpcShard.connect(f"127.0.0.1:{port}")
+        assert await self._client.state(timeout=DEADLINE_SECONDS) is not None, "the server does not answer"
+
+    async def _one(self, request: pb.SearchShardRequest) -> list[int]:
+        return _of_response(await self._client.search(request, timeout=DEADLINE_SECONDS))
+
+
 class RpcTuned(Rpc):
     efforts = GRAPH_EFFORTS
 
@@ -204,6 +216,10 @@ class RpcTuned(Rpc):
         self._server.stdin.write(json.dumps({"do": "look", "breadth": value}).encode() + b"\n")
         self._server.stdin.flush()
         self._server.stdout.readline()
+
+
+class RpcClientTuned(RpcTuned, RpcClient):
+    """The same through the gateway's client of a shard."""
 
 
 class RpcBatchTuned(RpcTuned, RpcBatch):

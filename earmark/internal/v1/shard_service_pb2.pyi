@@ -205,7 +205,7 @@ class GetShardRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class GetShardResponse(_message.Message):
-    __slots__ = ("shard", "replica", "shards_total", "chunk_count", "video_count", "applied_sequence", "snapshot_sequence", "ready", "model_revision", "origin", "lag", "slots", "slot_table_version", "segments", "rebuilds", "rebuilding", "repaired", "resident_bytes", "trouble")
+    __slots__ = ("shard", "replica", "shards_total", "chunk_count", "video_count", "applied_sequence", "snapshot_sequence", "ready", "model_revision", "origin", "lag", "slots", "slot_table_version", "segments", "rebuilds", "rebuilding", "repaired", "resident_bytes", "trouble", "search_threads")
     SHARD_FIELD_NUMBER: _ClassVar[int]
     REPLICA_FIELD_NUMBER: _ClassVar[int]
     SHARDS_TOTAL_FIELD_NUMBER: _ClassVar[int]
@@ -225,6 +225,7 @@ class GetShardResponse(_message.Message):
     REPAIRED_FIELD_NUMBER: _ClassVar[int]
     RESIDENT_BYTES_FIELD_NUMBER: _ClassVar[int]
     TROUBLE_FIELD_NUMBER: _ClassVar[int]
+    SEARCH_THREADS_FIELD_NUMBER: _ClassVar[int]
     shard: int
     replica: int
     shards_total: int
@@ -244,7 +245,8 @@ class GetShardResponse(_message.Message):
     repaired: _containers.RepeatedScalarFieldContainer[str]
     resident_bytes: int
     trouble: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, shard: _Optional[int] = ..., replica: _Optional[int] = ..., shards_total: _Optional[int] = ..., chunk_count: _Optional[int] = ..., video_count: _Optional[int] = ..., applied_sequence: _Optional[int] = ..., snapshot_sequence: _Optional[int] = ..., ready: _Optional[bool] = ..., model_revision: _Optional[str] = ..., origin: _Optional[str] = ..., lag: _Optional[int] = ..., slots: _Optional[bytes] = ..., slot_table_version: _Optional[int] = ..., segments: _Optional[_Iterable[_Union[SegmentState, _Mapping]]] = ..., rebuilds: _Optional[int] = ..., rebuilding: _Optional[bool] = ..., repaired: _Optional[_Iterable[str]] = ..., resident_bytes: _Optional[int] = ..., trouble: _Optional[_Iterable[str]] = ...) -> None: ...
+    search_threads: int
+    def __init__(self, shard: _Optional[int] = ..., replica: _Optional[int] = ..., shards_total: _Optional[int] = ..., chunk_count: _Optional[int] = ..., video_count: _Optional[int] = ..., applied_sequence: _Optional[int] = ..., snapshot_sequence: _Optional[int] = ..., ready: _Optional[bool] = ..., model_revision: _Optional[str] = ..., origin: _Optional[str] = ..., lag: _Optional[int] = ..., slots: _Optional[bytes] = ..., slot_table_version: _Optional[int] = ..., segments: _Optional[_Iterable[_Union[SegmentState, _Mapping]]] = ..., rebuilds: _Optional[int] = ..., rebuilding: _Optional[bool] = ..., repaired: _Optional[_Iterable[str]] = ..., resident_bytes: _Optional[int] = ..., trouble: _Optional[_Iterable[str]] = ..., search_threads: _Optional[int] = ...) -> None: ...
 
 class SegmentState(_message.Message):
     __slots__ = ("segment_id", "kind", "live", "deleted", "bytes")

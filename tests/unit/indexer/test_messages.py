@@ -250,7 +250,7 @@ async def test_a_replica_says_all_of_itself(running: RunningReplica) -> None:
     assert (state.chunk_count, state.video_count, state.model_revision) == (2, 2, MODEL)
     assert (state.applied_sequence, state.snapshot_sequence, state.lag, state.ready) == (12, 12, 4, True)
     assert (state.slots, state.origin, state.rebuilds, state.rebuilding) == (bitmap({3, 200}), "empty", 2, True)
-    assert (list(state.repaired), state.resident_bytes) == (["01a: gone"], 77)
+    assert (list(state.repaired), state.resident_bytes, state.search_threads) == (["01a: gone"], 77, 2)
     segment, head = state.segments
     assert (segment.kind, segment.live, segment.deleted) == ("flat", 1, 1)
     assert segment.bytes > 0
