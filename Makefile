@@ -5,7 +5,10 @@ MAKEFLAGS += --no-print-directory
 
 VENV := .venv
 BIN := $(VENV)/bin
-PYTEST = HF_HUB_OFFLINE=1 $(BIN)/python -m pytest
+# Each of its processes, and each service a test starts, would else compile all of our code anew where bytecode is not
+# written, and load schemathesis' plugin, which is slow and not used: named are those that are.
+PYTEST = PYTHONDONTWRITEBYTECODE= PYTEST_DISABLE_PLUGIN_AUTOLOAD=1 \
+  PYTEST_PLUGINS=pytest_asyncio.plugin,xdist,timeout,hypothesispytest HF_HUB_OFFLINE=1 $(BIN)/python -m pytest
 RUNTIME := $(VENV)/.earmark-runtime
 DEV := $(VENV)/.earmark-dev
 PINS := pyproject.toml requirements/lock.txt tools/setup.sh

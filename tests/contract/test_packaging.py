@@ -6,6 +6,8 @@ import re
 import subprocess
 import sys
 import tomllib
+from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -60,14 +62,19 @@ def test_what_is_imported_is_declared(folder: str, extras: list[str]) -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     lines = project["dependencies"] + [line for extra in extras for line in project["optional-dependencies"][extra]]
     declared = {canonicalize_name(Requirement(line).name) for line in lines}
-    owners = importlib.metadata.packages_distributions()
     undeclared = {
         name
         for path in (ROOT / folder).rglob("*.py")
         for name in third_party_names(path)
-        if not declared & {canonicalize_name(owner) for owner in owners.get(name, [])}
+        if not declared & {canonicalize_name(owner) for owner in owners().get(name, [])}
     }
     assert not undeclared, f"{folder} uses {undeclared}, which no extra of it in pyproject.toml names"
+
+
+@cache
+def owners() -> Mapping[str, list[str]]:
+    """Which distributions a top-level package is of; it takes a second to read what all of them hold."""
+    return importlib.metadata.packages_distributions()
 
 
 def third_party_names(path: Path) -> set[str]:

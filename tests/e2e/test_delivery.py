@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
-from playwright.sync_api import Browser, Error, sync_playwright
+from playwright.sync_api import Browser
 
 from tests.support.local_mesh import LocalMesh
 from tests.support.pictures import near, video
 from tests.support.waiting import eventually_sync
 
 pytestmark = pytest.mark.timeout(300)
-FLAGS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--autoplay-policy=no-user-gesture-required"]
 # Gives what a player shows at a second: size, length and the colour of a pixel at the lower right.
 PLAYED = """async ([source, second]) => {
     const player = document.createElement("video");
@@ -41,17 +39,6 @@ SEEN = """async (source) => {
     await picture.decode();
     return [picture.naturalWidth, picture.naturalHeight];
 }"""
-
-
-@pytest.fixture(scope="module")
-def browser(chromium: str) -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        try:
-            launched = playwright.chromium.launch(executable_path=chromium, headless=True, args=FLAGS)
-        except Error as error:
-            pytest.skip(f"{chromium} does not start here: {error.message.splitlines()[0]}")
-        yield launched
-        launched.close()
 
 
 @pytest.mark.parametrize(

@@ -6,12 +6,13 @@ import pytest
 from playwright.async_api import Page, async_playwright
 
 from tests.support.gateway import Gateway
+from tests.support.page_gateway import FLAGS
 
 
 @pytest.fixture
 async def page(chromium: str) -> AsyncIterator[Page]:
     async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        browser = await playwright.chromium.launch(executable_path=chromium, args=FLAGS)
         yield await browser.new_page()
         await browser.close()
 

@@ -21,9 +21,19 @@ MEDIA = ROOT / "samples" / "how-bees-make-honey.mp4"
 ORIGIN = "http://earmark.test"
 VIDEO = "vid_00000000000000000000000001"
 NEW = "vid_00000000000000000000000009"
+_PLAYWRIGHTS = (
+    *("AimEnabled", "AvoidCorsURLLoaderRestartOnRedirect", "AvoidUnnecessaryBeforeUnloadCheckSync"),
+    *("DestroyProfileOnBrowserClose", "HttpsFirstBalancedModeAutoEnable", "HttpsUpgrades", "LensOverlay"),
+    *("MediaRouter", "NetworkTimeServiceQuerying", "OptimizationHints", "PaintHolding", "PreconnectToSearch"),
+    "ThirdPartyStoragePartitioning",
+)
+"""What Playwright disables: Chromium goes by the last list that it is given, which is ours."""
+_OF_THE_ADDRESS_BAR = ("WebUIOmniboxPopup", "WebUIOmniboxAimPopup")
+"""Two pages that Chromium loads for every window, also where none is seen: most of what a context costs."""
 FLAGS = [
     *("--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"),
     *("--disable-component-update", "--disable-sync", "--autoplay-policy=no-user-gesture-required"),
+    f"--disable-features={','.join((*_PLAYWRIGHTS, *_OF_THE_ADDRESS_BAR))}",
 ]
 """For a Chromium without a screen, a sandbox or the internet."""
 
