@@ -27,6 +27,7 @@ from bench import machine, mesh
 from bench.transcription.arrangement import ARRANGEMENTS
 from bench.transcription.audio import Talk, talk
 from bench.transcription.memory import Peak
+from earmark.client import AsyncClient
 from earmark.local import models
 
 MESH = "mesh"
@@ -128,24 +129,18 @@ def measure_mesh(result: Result, recording: Talk, folder: Path) -> None:
 
 async def _ingest(url: str, path: Path) -> tuple[str, float, float, float]:
     """Gives the id, and when it was uploaded, first searchable, and ready."""
-    async with httpx.AsyncClient(base_url=url, timeout=600) as client:
-        with path.open("rb") as file:
-            response = await client.post(
-                "/videos/upload", data={"duplicate": "allow"}, files={"file": (path.name, file)}
-            )
+    async with AsyncClient(url) as client:
+        video = await client.upload(path, duplicate=True)
         uploaded = time.perf_counter()
-        video_id = response.raise_for_status().json()["video_id"]
         first = 0.0
-        while True:
-            video = (await client.get(f"/videos/{video_id}")).raise_for_status().json()
+        # Told of changes, and not asking again and again: that would cost the cores that are measured.
+        async for status in client.watch(video.video_id):
             now = time.perf_counter()
-            if not first and video["progress"]["seconds_searchable"]:
+            if not first and status.progress.seconds_searchable:
                 first = now
-            if video["status"] == "ready":
-                return video_id, uploaded, first, now
-            if video["status"] == "failed":
-                raise RuntimeError(f"the video failed: {video['error']}")
-            await asyncio.sleep(0.1)
+            if status.status == "ready":
+                return video.video_id, uploaded, first, now
+        raise RuntimeError(f"the video did not get ready: {status.error}")
 
 
 def _supervisor(told: dict[str, Any]) -> int:

@@ -101,7 +101,7 @@ async def _workers(path: Path, model: str, count: int) -> dict[str, Any]:
                 cuts.append((kept, cut.end - cut.start))
         cutting = time.perf_counter() - begun_cutting
         options = WhisperOptions(model, device="cpu", beam=settings.recognizer_beam)
-        pool = WorkerPool(WorkerSpec("whisper", asdict(options)), PoolLimits(workers=count))
+        pool = WorkerPool(WorkerSpec("whisper", asdict(options), lanes=count), PoolLimits(workers=count))
         begun = time.perf_counter()
         running = asyncio.create_task(pool.run())
         async with AsyncExitStack() as stack:  # all of them lent out at once: then all are loaded

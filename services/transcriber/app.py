@@ -18,6 +18,7 @@ from services.common.videos.store import VideoStore
 from services.transcriber.child_process import sweep_folders
 from services.transcriber.consumer import RecognizerHandler, SlicerHandler
 from services.transcriber.fetcher import Fetcher, FetchLimits
+from services.transcriber.machine import available_cores
 from services.transcriber.preparer import Illustrator, PreparingLimits, Renderer
 from services.transcriber.servicer import TranscriberServicer
 from services.transcriber.settings import Settings
@@ -31,6 +32,8 @@ from services.transcriber.worker_pool import PoolLimits, WorkerPool
 log = structlog.get_logger()
 
 _MIB = 2**20
+_MOST_LANES = 4
+"""A slice of five minutes has ten to twelve windows, and three batches of them to decode."""
 
 
 async def build(settings: Settings, stack: AsyncExitStack) -> Service:
@@ -145,6 +148,7 @@ def make_pool(settings: Settings) -> WorkerPool:
         kind=settings.recognizer,
         options=asdict(options) if settings.recognizer == "whisper" else {},
         memory_bytes=settings.recognizer_memory_mib * _MIB,
+        lanes=min(settings.recognizer_workers or available_cores(), _MOST_LANES),
     )
     limits = PoolLimits(
         workers=settings.recognizer_workers,

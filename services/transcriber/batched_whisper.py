@@ -15,6 +15,7 @@ from faster_whisper.tokenizer import Tokenizer
 from faster_whisper.transcribe import get_compression_ratio, get_suppressed_tokens
 
 from services.common.transcript import Segment, Word
+from services.transcriber.lanes import Lanes
 from services.transcriber.languages import LanguageListener, Ranking
 from services.transcriber.pcm import Samples
 from services.transcriber.windows import Decoding, Window
@@ -67,7 +68,16 @@ class BatchedWhisper(WhisperModel):  # type: ignore[misc]  # the library ships n
     has one window to write reads all its weights for every token. The library's own batched pipeline draws its windows
     from voice activity too, but decides no language by window, tries nothing again, and drops a sentence that a window
     does not end.
+
+    Args:
+        model: As `WhisperModel`'s.
+        lanes: Threads for windows and for batches of them.
+        options: `WhisperModel`'s others.
     """
+
+    def __init__(self, model: str, *, lanes: Lanes, **options: Any) -> None:
+        super().__init__(model, num_workers=lanes.most, **options)
+        self._lanes = lanes
 
     def texts(
         self, samples: Samples, windows: Sequence[Window], listener: LanguageListener, decoding: Decoding
@@ -86,15 +96,20 @@ class BatchedWhisper(WhisperModel):  # type: ignore[misc]  # the library ships n
         features = self.feature_extractor(samples)
         encoded = self._encoded(features, windows)
         languages = self._languages(encoded, listener)
-        found: list[Segment] = []
-        for language, group in groupby(range(len(windows)), key=lambda place: languages[place]):
-            places = list(group)
+        batches = [
+            (language, places[first : first + _BATCH])
+            for language, group in groupby(range(len(windows)), key=lambda place: languages[place])
+            for places in [list(group)]
+            for first in range(0, len(places), _BATCH)
+        ]
+
+        def said(language_and_batch: tuple[str, list[int]]) -> list[Segment]:
+            language, batch = language_and_batch
             tokenizer = self._tokenizer(language, translate=decoding.translate)
-            for first in range(0, len(places), _BATCH):
-                batch = places[first : first + _BATCH]
-                heard = self._decoded(encoded[batch], tokenizer, decoding)
-                found += self._timed(encoded[batch], [windows[place] for place in batch], heard, tokenizer)
-        return found
+            heard = self._decoded(encoded[batch], tokenizer, decoding)
+            return self._timed(encoded[batch], [windows[place] for place in batch], heard, tokenizer)
+
+        return [segment for part in self._lanes.map(said, batches) for segment in part]
 
     def language_of(self, samples: Samples) -> tuple[str, float]:
         """Gives the language of up to 30 s of audio by itself, and its probability."""
@@ -103,14 +118,14 @@ class BatchedWhisper(WhisperModel):  # type: ignore[misc]  # the library ships n
         return ranking[0]
 
     def _encoded(self, features: npt.NDArray[np.float32], windows: Sequence[Window]) -> Encoded:
-        parts = []
         frames = self.feature_extractor.nb_max_frames
-        for window in windows:
+
+        def encoded(window: Window) -> Encoded:
             part = features[:, window.start : min(window.end, window.start + frames)]
             part = np.pad(part, ((0, 0), (0, frames - part.shape[1])))
-            view = self.model.encode(_view(part[np.newaxis]), to_cpu=True)
-            parts.append(np.array(view))
-        return np.concatenate(parts)
+            return np.array(self.model.encode(_view(part[np.newaxis]), to_cpu=True))
+
+        return np.concatenate(self._lanes.map(encoded, windows))
 
     def _ranked(self, encoded: Encoded) -> list[Ranking]:
         found = self.model.detect_language(_view(encoded))

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from services.transcriber.pcm import SAMPLE_RATE, Samples, to_s16
-from services.transcriber.voice import FRAME, FRAME_SECONDS, SILENCE, SPEECH
+from services.transcriber.voice import FRAME, FRAME_SECONDS, SILENCE, SPEECH, Voice
 
 EARLIEST = 0.6
 """A slice is at least this share of its target length (but for the last one)."""
@@ -32,6 +32,7 @@ class Cut:
         start: First sample, in the media's clock.
         end: Sample after the last.
         speech_seconds: Seconds that voice activity calls speech.
+        voice: Probability of speech of each frame, shape (frames,), the last one possibly partial.
         samples: The audio, shape (end - start,), int16.
     """
 
@@ -39,6 +40,7 @@ class Cut:
     start: int
     end: int
     speech_seconds: float
+    voice: Voice
     samples: npt.NDArray[np.int16]
 
 
@@ -128,7 +130,7 @@ class Cutter:
             return
         index = self._index
         self._index += 1
-        yield Cut(index, begin, begin + end, speech_frames * FRAME_SECONDS, samples[:end])
+        yield Cut(index, begin, begin + end, speech_frames * FRAME_SECONDS, probabilities[:frames], samples[:end])
 
 
 def choose_cut(

@@ -16,6 +16,7 @@ Samples = npt.NDArray[np.float32]
 """Mono audio, shape (samples,), float32 in [-1, 1], at `SAMPLE_RATE`."""
 
 _FLAC_BLOCK = 4096
+_NOTE = "EARMARK"
 
 
 def to_s16(samples: Samples) -> npt.NDArray[np.int16]:
@@ -24,9 +25,17 @@ def to_s16(samples: Samples) -> npt.NDArray[np.int16]:
     return whole
 
 
-def write_flac(path: Path, samples: npt.NDArray[np.int16]) -> None:
-    """Writes samples (shape (samples,), int16, `SAMPLE_RATE`) as a FLAC file; the same samples give the same audio."""
+def write_flac(path: Path, samples: npt.NDArray[np.int16], *, note: str = "") -> None:
+    """Writes a FLAC file; the same samples give the same audio.
+
+    Args:
+        path: The file.
+        samples: Shape (samples,), int16, `SAMPLE_RATE`.
+        note: Text to keep with the audio, among the file's comments.
+    """
     with av.open(str(path), "w", format="flac") as container:
+        if note:
+            container.metadata[_NOTE] = note
         stream = container.add_stream("flac", rate=SAMPLE_RATE, layout="mono")
         for start in range(0, len(samples), _FLAC_BLOCK):
             frame = av.AudioFrame.from_ndarray(samples[None, start : start + _FLAC_BLOCK], format="s16", layout="mono")
@@ -55,3 +64,9 @@ def read_flac(path: Path) -> Samples:
     if not blocks:
         return np.zeros(0, np.float32)
     return np.concatenate(blocks).astype(np.float32) / 32768.0
+
+
+def read_note(path: Path) -> str:
+    """Gives the text that was kept with the audio in a FLAC file; empty for none."""
+    with av.open(str(path), format="flac", options={"protocol_whitelist": "file"}) as container:
+        return str(container.metadata.get(_NOTE, ""))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import importlib.util
+import zlib
 from pathlib import Path
 from typing import Final
 
@@ -26,8 +28,29 @@ INAUDIBLE: Final = 1e-4
 Voice = npt.NDArray[np.float32]
 """Probability of speech of each frame, shape (frames,), in [0, 1]."""
 
+_STEPS: Final = 255
 _CONTEXT = 64
 _BLOCK = FRAME * 1024
+
+
+def written(voice: Voice) -> str:
+    """Gives voice activity as text, a byte a frame: what the slicer knows need not be found out again."""
+    return base64.b64encode(zlib.compress(np.rint(voice * _STEPS).astype(np.uint8).tobytes())).decode()
+
+
+def read(text: str, *, samples: int) -> Voice | None:
+    """Gives what `written` made of the voice activity of so many samples; None where it is not of as many, or none.
+
+    Raises:
+        ValueError: It is something else.
+    """
+    try:
+        steps = zlib.decompress(base64.b64decode(text, validate=True)) if text else b""
+    except zlib.error as error:
+        raise ValueError(f"voice activity cannot be read: {error}") from error
+    if not steps or len(steps) != -(-samples // FRAME):
+        return None
+    return np.frombuffer(steps, np.uint8).astype(np.float32) / np.float32(_STEPS)
 
 
 def model_path() -> Path:

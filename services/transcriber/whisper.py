@@ -6,7 +6,7 @@ import math
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
+from itertools import chain, pairwise
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -14,6 +14,7 @@ import numpy as np
 
 from services.common.speech import SpeechOptions
 from services.common.transcript import Segment
+from services.transcriber.lanes import Lanes
 from services.transcriber.languages import LANGUAGE_CLEAR, LanguageListener
 from services.transcriber.missing import Missing, uncovered
 from services.transcriber.pcm import SAMPLE_RATE, Samples
@@ -65,13 +66,18 @@ class WhisperRecognizer:
       segment by segment.
     * Speech that no segment covers is gone over again: a window in one language may leave the rest of it out.
 
+    Args:
+        options: How it works.
+        lanes: Threads that it may use beside the model's own; one where there is none.
+
     Raises:
         NotAvailable: There is no such model, or it does not work with these options.
     """
 
-    def __init__(self, options: WhisperOptions) -> None:
+    def __init__(self, options: WhisperOptions, lanes: Lanes | None = None) -> None:
         self._options = options
-        self._model = _load(options)
+        self._lanes = lanes or Lanes()
+        self._model = _load(options, self._lanes)
         self._name = _model_name(options.model)
 
     @property
@@ -168,19 +174,25 @@ class WhisperRecognizer:
         tried: set[Missing] = set()
         left = _RECOVERIES + int(len(samples) / SAMPLE_RATE / WINDOW_SECONDS)
         fruitless = 0
-        while left and fruitless < _FRUITLESS:
-            stretch = next((one for one in uncovered(voice, segments) if one not in tried), None)
-            if stretch is None:
-                break
-            tried.add(stretch)
-            left -= 1
+
+        def heard(stretch: Missing) -> list[Segment]:
             start, end, alone = stretch
             before = [segment.language for segment in segments if segment.end <= start]
             listener = LanguageListener(language, before[-1] if before else "")
-            heard = self._windows(*_cut(samples, voice, start, end), listener, how)
-            found = [_moved(part, start) for part in heard if alone or _sure([part]) >= _RECOVERED_SURE]
-            fruitless = 0 if found else fruitless + 1
-            segments = sorted(segments + found, key=lambda segment: segment.start)
+            parts = self._windows(*_cut(samples, voice, start, end), listener, how)
+            return [_moved(part, start) for part in parts if alone or _sure([part]) >= _RECOVERED_SURE]
+
+        while left and fruitless < _FRUITLESS:
+            # As many at once, whatever the threads: which are tried must not depend on what else goes on here.
+            stretches = [one for one in uncovered(voice, segments) if one not in tried][: min(left, _FRUITLESS)]
+            if not stretches:
+                break
+            tried.update(stretches)
+            left -= len(stretches)
+            found = self._lanes.map(heard, stretches)
+            for parts in found:
+                fruitless = 0 if parts else fruitless + 1
+            segments = sorted(chain(segments, *found), key=lambda segment: segment.start)
         return segments
 
 
@@ -238,7 +250,7 @@ def split_at_gaps(segment: Segment) -> list[Segment]:
     ]
 
 
-def _load(options: WhisperOptions) -> Any:
+def _load(options: WhisperOptions, lanes: Lanes) -> Any:
     import ctranslate2
 
     from services.transcriber.batched_whisper import BatchedWhisper
@@ -255,7 +267,7 @@ def _load(options: WhisperOptions) -> Any:
             device=device,
             compute_type=compute_type,
             cpu_threads=options.threads,
-            num_workers=1,
+            lanes=lanes if device == "cpu" else Lanes(),  # a GPU is kept busy by a batch
             local_files_only=os.environ.get("HF_HUB_OFFLINE", "") not in {"", "0"},
         )
     except (OSError, ValueError, RuntimeError) as error:

@@ -2,8 +2,8 @@
 
 Run as `python -m services.transcriber.worker` with JSON (`WorkerSpec`) and its parent's process id as arguments.
 It writes lines of JSON: first {"ready": {"name", "device", "bytes"}} or {"failed": message}; then, for each line
-{"audio": path, "options": SpeechOptions, "hint"} it reads, {"ok": Recognition} or {"error": message}. Ends when its
-input does.
+{"audio": path, "options": SpeechOptions, "hint"} it reads, {"ok": Recognition} or {"error": message}. A line
+{"lanes": n} has no answer: from then on it may use n threads. Ends when its input does.
 """
 
 from __future__ import annotations
@@ -13,13 +13,17 @@ import os
 import resource
 import signal
 import sys
+import threading
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, Literal
 
 import orjson
 
 if TYPE_CHECKING:
+    from services.transcriber.lanes import Lanes
     from services.transcriber.recognizer import Recognizer
 
 _PR_SET_PDEATHSIG = 1
@@ -33,14 +37,16 @@ class WorkerSpec:
         kind: `whisper`, or `scripted`.
         options: Fields of `WhisperOptions`, or arguments of `ScriptedRecognizer`.
         memory_bytes: Address space the worker may use; 0 is no limit.
+        lanes: Most threads it may ever be allowed, while other workers have nothing to do.
     """
 
     kind: Literal["whisper", "scripted"]
     options: dict[str, Any] = field(default_factory=dict)
     memory_bytes: int = 0
+    lanes: int = 1
 
 
-def make_recognizer(spec: WorkerSpec) -> Recognizer:
+def make_recognizer(spec: WorkerSpec, lanes: Lanes) -> Recognizer:
     """Makes the recognizer. Raises NotAvailable.
 
     The place where other kinds are added.
@@ -53,7 +59,7 @@ def make_recognizer(spec: WorkerSpec) -> Recognizer:
         return ScriptedRecognizer(**options)
     from services.transcriber.whisper import WhisperOptions, WhisperRecognizer
 
-    return WhisperRecognizer(WhisperOptions(**spec.options))
+    return WhisperRecognizer(WhisperOptions(**spec.options), lanes)
 
 
 def main() -> int:
@@ -76,23 +82,26 @@ def main() -> int:
 
     from services.common.speech import SpeechOptions
     from services.transcriber.honesty import judged
-    from services.transcriber.pcm import SAMPLE_RATE, read_flac
+    from services.transcriber.lanes import Lanes
+    from services.transcriber.pcm import SAMPLE_RATE, read_flac, read_note
     from services.transcriber.recognizer import Instructions, NotAvailable
-    from services.transcriber.voice import VoiceActivity
+    from services.transcriber.voice import VoiceActivity, read
 
+    lanes = Lanes(spec.lanes)
     try:
-        recognizer = make_recognizer(spec)
+        recognizer = make_recognizer(spec, lanes)
     except NotAvailable as error:
         tell({"failed": str(error)})
         return 1
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     tell({"ready": {"name": recognizer.name, "device": recognizer.device, "bytes": peak}})
-    for line in sys.stdin.buffer:
-        request = orjson.loads(line)
+    for request in _requests(lanes):
         try:
             samples = read_flac(Path(request["audio"]))
             options = SpeechOptions(**request["options"])
-            voice = VoiceActivity().of_whole(samples)
+            voice = read(read_note(Path(request["audio"])), samples=len(samples))
+            if voice is None:  # audio that no slicer wrote
+                voice = VoiceActivity().of_whole(samples)
             recognition = recognizer.recognize(samples, Instructions(options=options, hint=request["hint"]), voice)
             told, seconds = f"{options.hotwords} {options.prompt}", len(samples) / SAMPLE_RATE
             judgement = judged(recognition.segments, voice, seconds=seconds, prompt=told)
@@ -108,6 +117,25 @@ def main() -> int:
             continue
         tell({"ok": asdict(recognition)})
     return 0
+
+
+def _requests(lanes: Lanes) -> Iterator[dict[str, Any]]:
+    """Gives what is asked, one after another, and heeds what is said of lanes at once."""
+    asked: SimpleQueue[dict[str, Any] | None] = SimpleQueue()
+
+    def listen() -> None:
+        # Without a buffer: its lock, held by a thread that waits, would abort the process when it ends by itself.
+        with open(0, "rb", buffering=0, closefd=False) as lines:
+            for line in lines:
+                told = orjson.loads(line)
+                if "lanes" in told:
+                    lanes.allow(told["lanes"])
+                else:
+                    asked.put(told)
+        asked.put(None)
+
+    threading.Thread(target=listen, name="listener", daemon=True).start()
+    yield from iter(asked.get, None)
 
 
 if __name__ == "__main__":

@@ -78,6 +78,7 @@ class _Worker:
         self.name = name
         self.device = device
         self.loaded_bytes = 0
+        self._lanes = 1
 
     @classmethod
     async def start(cls, spec: WorkerSpec, load_seconds: float) -> _Worker:
@@ -120,6 +121,16 @@ class _Worker:
         except (ConnectionError, RuntimeError):  # the latter is uvloop's, for a pipe that is closed already
             raise _Died(await self._cause()) from None
         return await self._answer(seconds)
+
+    def allow(self, lanes: int) -> None:
+        """Says how many threads it may use from now on."""
+        if lanes == self._lanes or not self.alive:
+            return
+        assert self._process.stdin is not None
+        self._lanes = lanes
+        # It may be about to end; uvloop tells a closed pipe by RuntimeError.
+        with contextlib.suppress(ConnectionError, RuntimeError):
+            self._process.stdin.write(orjson.dumps({"lanes": lanes}) + b"\n")
 
     async def _answer(self, seconds: float) -> dict[str, Any]:
         assert self._process.stdout is not None
@@ -200,6 +211,7 @@ class WorkerPool:
         self._limits = limits
         self._free: asyncio.Queue[_Worker] = asyncio.Queue()
         self._alive: set[_Worker] = set()
+        self._busy: list[_Worker] = []
         self._waiting = 0
         self._name = ""
         self._size = limits.workers or available_cores()
@@ -244,6 +256,7 @@ class WorkerPool:
             await kept.wait()
             log.warning("recognizer_ended", model=kept.name)
             self._alive.discard(kept)
+            self._share()
             kept = await self._start()
 
     async def _start(self) -> _Worker:
@@ -260,6 +273,7 @@ class WorkerPool:
         self._name = worker.name
         self._alive.add(worker)
         self._free.put_nowait(worker)
+        self._share()
         log.info("recognizer_started", model=worker.name, device=worker.device, workers=len(self._alive))
         return worker
 
@@ -280,14 +294,24 @@ class WorkerPool:
             if self._free.empty() and self._waiting >= self._limits.queue:
                 raise Overloaded("every recognizer is busy and the queue is full; try again", retry_after_seconds=5)
         worker = await self._take()
+        self._busy.append(worker)
+        self._share()
         lease = Lease(worker, self._limits)
         try:
             yield lease
         finally:
+            self._busy.remove(worker)
             if lease.sound:
                 self._free.put_nowait(worker)
             else:
                 worker.kill()
+            self._share()
+
+    def _share(self) -> None:
+        """Lets the workers that are busy use the cores of those that are not, for example for the last slice."""
+        idle = len(self._alive) - len(self._busy)
+        for place, worker in enumerate(self._busy):
+            worker.allow(1 + idle // len(self._busy) + (place < idle % len(self._busy)))
 
     async def _take(self) -> _Worker:
         self._waiting += 1

@@ -11,6 +11,7 @@ import pytest
 from earmark.local import models
 from services.common.speech import SpeechOptions
 from services.transcriber.honesty import judged
+from services.transcriber.lanes import Lanes
 from services.transcriber.media import MediaReader
 from services.transcriber.pcm import SAMPLE_RATE, Samples
 from services.transcriber.problems import MediaProblem
@@ -54,6 +55,14 @@ def test_it_conforms(tiny: WhisperRecognizer) -> None:
     conformance.check_speech(tiny, load(SAMPLES / "how-gps-finds-you.mp4", 10))
     conformance.check_no_speech(tiny)
     conformance.check_options(tiny, load(SAMPLES / "how-gps-finds-you.mp4", 10))
+
+
+def test_in_more_threads_it_says_the_same(tiny: WhisperRecognizer) -> None:
+    speech = load(SAMPLES / "brewing-better-coffee.mp4", 120)  # five windows, decoded in two batches
+    alone = tiny.recognize(speech, Instructions())
+    lanes = Lanes(2)
+    lanes.allow(2)
+    assert WhisperRecognizer(tiny._options, lanes).recognize(speech, Instructions()) == alone
 
 
 def test_words_stand_where_they_are_said(tiny: WhisperRecognizer) -> None:

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pytest
 
 from services.transcriber.media import MediaReader, downmix
-from services.transcriber.pcm import SAMPLE_RATE, read_flac, to_s16, write_flac
+from services.transcriber.pcm import SAMPLE_RATE, read_flac, read_note, to_s16, write_flac
 from services.transcriber.problems import MediaProblem, Reason
 from tests.support.media import MediaMaker, Tone, silence
 
@@ -241,6 +241,10 @@ def test_flac_gives_back_what_was_written(tmp_path: Path) -> None:
     write_flac(tmp_path / "b.flac", to_s16(samples))
     assert np.array_equal(read_flac(tmp_path / "a.flac"), to_s16(samples).astype(np.float32) / 32768)
     assert (tmp_path / "a.flac").read_bytes() == (tmp_path / "b.flac").read_bytes()
+    assert read_note(tmp_path / "a.flac") == ""
+    write_flac(tmp_path / "b.flac", to_s16(samples), note="a" * 100_000)
+    assert read_note(tmp_path / "b.flac") == "a" * 100_000
+    assert np.array_equal(read_flac(tmp_path / "b.flac"), read_flac(tmp_path / "a.flac"))
 
 
 def test_what_is_no_slice_is_refused(tmp_path: Path) -> None:

@@ -14,9 +14,10 @@ import pytest
 
 from services.transcriber.child_process import DecoderFailed
 from services.transcriber.media import MediaReader
-from services.transcriber.pcm import SAMPLE_RATE, read_flac, to_s16, write_flac
+from services.transcriber.pcm import SAMPLE_RATE, read_flac, read_note, to_s16, write_flac
 from services.transcriber.problems import MediaProblem, Reason
 from services.transcriber.slicer import AudioSlice, Slicer, Slicing, SlicingLimits
+from services.transcriber.voice import FRAME, SPEECH, VoiceActivity, read
 from tests.support import eventually
 from tests.support.media import MediaMaker, Tone, silence
 
@@ -198,6 +199,19 @@ async def test_the_samples_of_a_slice_are_those_of_the_media() -> None:
         async for cut in slicing.slices():
             there = whole[round(cut.start * SAMPLE_RATE) : round(cut.end * SAMPLE_RATE)]
             assert np.array_equal(to_s16(read_flac(cut.path)), there)
+
+
+async def test_a_slice_carries_its_voice_activity() -> None:
+    whole = np.concatenate(list(MediaReader(SAMPLE, max_seconds=3600).blocks()))
+    voice = VoiceActivity().of_whole(whole)
+    async with slicer().open(SAMPLE) as slicing:
+        async for cut in slicing.slices():
+            first, last = round(cut.start * SAMPLE_RATE), round(cut.end * SAMPLE_RATE)
+            carried = read(read_note(cut.path), samples=last - first)
+            assert carried is not None
+            # The slicer hears it in other blocks, which makes a little difference around digital silence.
+            heard = voice[first // FRAME : -(-last // FRAME)]
+            assert ((carried >= SPEECH) == (heard >= SPEECH)).mean() > 0.98
 
 
 async def test_a_child_that_ended_needs_no_word_that_its_last_slice_was_taken(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from structlog.testing import capture_logs
 from services.common.errors import Overloaded
 from services.transcriber.pcm import to_s16, write_flac
 from services.transcriber.recognizer import Recognition
+from services.transcriber.voice import FRAME, written
 from services.transcriber.worker import WorkerSpec
 from services.transcriber.worker_pool import ModelUnavailable, PoolLimits, RecognizerFailed, WorkerPool
 from tests.support import eventually
@@ -215,3 +216,32 @@ async def test_a_slice_is_fetched_only_for_a_worker_that_is_there() -> None:
     assert pool.places.locked()
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_cores_of_workers_that_have_nothing_to_do_go_to_those_that_have() -> None:
+    def allowed() -> list[int]:
+        return [worker._lanes for worker in pool._busy]
+
+    async with running(PoolLimits(workers=3)) as pool, pool.lease(wait=True):
+        assert allowed() == [3]
+        async with pool.lease(wait=True):
+            assert allowed() == [2, 1]
+            async with pool.lease(wait=True):
+                assert allowed() == [1, 1, 1]
+        assert allowed() == [3]
+
+
+async def test_what_the_slicer_knows_of_voice_is_not_found_out_again(tmp_path: Path) -> None:
+    samples = np.random.default_rng(0).uniform(-0.5, 0.5, 10 * 16_000).astype(np.float32)  # noise, no voice
+    note = written(np.ones(-(-len(samples) // FRAME), np.float32))
+    shares = []
+    async with running() as pool:
+        for told in (note, "", written(np.ones(3, np.float32))):  # the last is of other audio
+            write_flac(tmp_path / "a.flac", to_s16(samples), note=told)
+            found = await recognize(pool, tmp_path / "a.flac", 10)
+            shares.append(found.segments[0].speech_share)
+        write_flac(tmp_path / "a.flac", to_s16(samples), note="eA==")
+        with pytest.raises(RecognizerFailed, match="voice activity cannot be read"):
+            await recognize(pool, tmp_path / "a.flac", 10)
+    assert shares[0] == 1.0
+    assert shares[1] == shares[2] < 0.5
