@@ -137,6 +137,7 @@ def make_fetcher(settings: Settings, objects: ObjectStore) -> Fetcher:
 
 def make_pool(settings: Settings) -> WorkerPool:
     """Makes the pool of recognizers; it starts when it is run."""
+    workers = settings.recognizer_workers or available_cores()
     options = WhisperOptions(
         model=settings.asr_model,
         device=settings.recognizer_device,
@@ -148,7 +149,7 @@ def make_pool(settings: Settings) -> WorkerPool:
         kind=settings.recognizer,
         options=asdict(options) if settings.recognizer == "whisper" else {},
         memory_bytes=settings.recognizer_memory_mib * _MIB,
-        lanes=min(settings.recognizer_workers or available_cores(), _MOST_LANES),
+        lanes=1 if settings.recognizer_memory_mib else min(workers, _MOST_LANES),
     )
     limits = PoolLimits(
         workers=settings.recognizer_workers,

@@ -46,7 +46,7 @@ class Settings(CommonSettings):
     recognizer_max_attempts: int = Field(default=5, ge=1, le=20)
     """Attempts at a slice, those that ended with a crash included, before it is given up."""
     recognizer_memory_mib: int = Field(default=0, ge=0)
-    """Address space of each worker; 0 is no limit."""
+    """Address space of each worker, which then keeps to one thread; 0 is no limit."""
     recognizer_seconds_per_second: float = Field(default=10, gt=0, le=1000)
     """Time limit of a slice for each second of its audio, beyond the first minute."""
 

@@ -10,6 +10,7 @@ import pytest
 
 from earmark.local import models
 from services.common.speech import SpeechOptions
+from services.transcriber import batched_whisper
 from services.transcriber.honesty import judged
 from services.transcriber.lanes import Lanes
 from services.transcriber.media import MediaReader
@@ -57,8 +58,9 @@ def test_it_conforms(tiny: WhisperRecognizer) -> None:
     conformance.check_options(tiny, load(SAMPLES / "how-gps-finds-you.mp4", 10))
 
 
-def test_in_more_threads_it_says_the_same(tiny: WhisperRecognizer) -> None:
-    speech = load(SAMPLES / "brewing-better-coffee.mp4", 120)  # five windows, decoded in two batches
+def test_in_more_threads_it_says_the_same(tiny: WhisperRecognizer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batched_whisper, "_BATCH", 1)
+    speech = load(SAMPLES / "brewing-better-coffee.mp4", 33)  # two windows
     alone = tiny.recognize(speech, Instructions())
     lanes = Lanes(2)
     lanes.allow(2)
