@@ -1,6 +1,6 @@
-"""What surrounds a search in our shard: start, rebuild, new chunks, ingest beside searches, and the number of shards.
+"""What surrounds a search in our shard: start, rebuild, new chunks, ingest beside searches, number of shards and searches.
 
-    python -m bench.index.shard [--rows 100000] [--only start,rebuild,fresh,ingest,shards] [--json result.json]
+    python -m bench.index.shard [--rows 100000] [--only start,rebuild,fresh,ingest,shards,together] [--json result.json]
 
 Chunks here have the hearings' words and sentence vectors, so both legs are built, checked and opened. Every part makes
 what it needs; the folder of the shard is kept in the cache. Nothing is asserted: `wanted` is printed beside `got`.
@@ -24,11 +24,11 @@ from bench import machine
 from bench.index import data, texts, wanted
 from bench.index.ours import folder as index
 from bench.index.ours import spoken
-from bench.index.ours.measured import fresh, ingest, rebuild, shards, start
+from bench.index.ours.measured import fresh, ingest, rebuild, shards, start, together
 from services.common import logs
 
 Numbers = dict[str, Any]
-PARTS = ("start", "rebuild", "fresh", "ingest", "shards")
+PARTS = ("start", "rebuild", "fresh", "ingest", "shards", "together")
 
 
 def main() -> None:
@@ -46,6 +46,7 @@ def main() -> None:
         "fresh": lambda: fresh.measure(work, found),
         "ingest": lambda: ingest.measure(shard, work, found, rounds=arguments.rounds),
         "shards": lambda: shards.measure(work, found, rounds=arguments.rounds),
+        "together": lambda: together.measure(work, found, rounds=arguments.rounds),
     }
     results: dict[str, Numbers] = {"made": made}
     try:

@@ -28,7 +28,7 @@ async def measure(work: Path, found: data.Dataset, *, rounds: int) -> dict[str, 
     async with AsyncExitStack() as stack:
         groups: dict[int, list[Remote]] = {}
         for count in COUNTS:
-            folders = await asyncio.to_thread(_write, work, found.corpus, count)
+            folders = await asyncio.to_thread(write, work, found.corpus, count)
             groups[count] = [await stack.enter_async_context(remote(folder, threads=1)) for folder in folders]
         turns: dict[int, list[dict[str, float]]] = {count: [] for count in COUNTS}
         for number in range(rounds):
@@ -41,7 +41,7 @@ async def measure(work: Path, found: data.Dataset, *, rounds: int) -> dict[str, 
     }
 
 
-def _write(work: Path, corpus: Corpus, count: int) -> list[Path]:
+def write(work: Path, corpus: Corpus, count: int) -> list[Path]:
     """Makes the folders of so many shards: rows by the slot of their video, as the first slot table has it."""
     videos = corpus.videos()
     shard_of_video = {number: slot_of(index.video_id(number)) * count // SLOTS for number in np.unique(videos).tolist()}
