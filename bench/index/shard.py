@@ -1,4 +1,4 @@
-"""What surrounds a search in our shard: start, rebuild, new chunks, ingest beside searches, number of shards and searches.
+"""What surrounds a search in our shard: start, rebuild, new chunks, ingest beside searches, many shards, many searches.
 
     python -m bench.index.shard [--rows 100000] [--only start,rebuild,fresh,ingest,shards,together] [--json result.json]
 
