@@ -36,12 +36,19 @@ from services.transcriber.turns import Turns
 from services.transcriber.worker import WorkerSpec
 from services.transcriber.worker_pool import PoolLimits, WorkerPool
 from tests.support import eventually, free_port
+from tests.support.clips import clipped
 from tests.support.long_media import repeated, write_said_at
 from tests.support.media import MediaMaker, Tone, silence
 from tests.support.mesh import Backbone
 
 SAMPLE = Path(__file__).resolve().parents[2] / "samples" / "brewing-better-coffee.mp4"
 SOURCE = Source(filename="talk.mp4", content_type="video/mp4", bytes=5, sha256="0" * 64)
+
+
+@pytest.fixture(scope="module")
+def talk(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The first slices of the sample, for what does not depend on how many there are."""
+    return clipped(SAMPLE, tmp_path_factory.mktemp("clip") / SAMPLE.name, seconds=40)
 
 
 def transcriber_settings(backbone: Backbone, **more: Any) -> Settings:
@@ -163,9 +170,9 @@ async def test_a_long_video_does_not_hold_a_short_one_back(backbone: Backbone, t
     assert done < len(whole.slices) / 2
 
 
-async def test_what_the_uploader_said_reaches_the_recognizer(backbone: Backbone) -> None:
+async def test_what_the_uploader_said_reaches_the_recognizer(backbone: Backbone, talk: Path) -> None:
     video_id = new_video_id()
-    await backbone.objects.put(media_key(video_id), SAMPLE.read_bytes())
+    await backbone.objects.put(media_key(video_id), talk.read_bytes())
     speech = SpeechOptions(language="fr", task="translate")
     async with transcriber(backbone):
         await backbone.videos.create(video_id, title="Une conférence", source=SOURCE, speech=speech)
@@ -193,9 +200,9 @@ async def test_every_segment_says_how_far_it_can_be_trusted(backbone: Backbone, 
     assert found.believed().segments == [s for s in found.segments if not s.suspect]
 
 
-async def test_a_second_delivery_changes_nothing(backbone: Backbone) -> None:
+async def test_a_second_delivery_changes_nothing(backbone: Backbone, talk: Path) -> None:
     async with transcriber(backbone):
-        video = await until(backbone, await upload(backbone, SAMPLE), transcribed)
+        video = await until(backbone, await upload(backbone, talk), transcribed)
         before = await transcripts(backbone, video)
         for part in video.slices:
             event = events.SliceCut(video_id=video.video_id, slice_id=part.slice_id)
@@ -203,7 +210,7 @@ async def test_a_second_delivery_changes_nothing(backbone: Backbone) -> None:
         again = events.VideoUploaded(video_id=video.video_id)
         await backbone.bus.js.publish(topology.subject("video.uploaded", video.video_id), again.SerializeToString())
         # Whatever is uploaded after them is done after them.
-        await until(backbone, await upload(backbone, SAMPLE), transcribed)
+        await until(backbone, await upload(backbone, talk), transcribed)
         after = await backbone.videos.get(video.video_id)
     assert [(p.slice_id, p.attempts) for p in after.slices] == [(p.slice_id, 1) for p in video.slices]
     assert await transcripts(backbone, after) == before
@@ -250,8 +257,8 @@ async def test_a_url_inside_the_network_is_refused(backbone: Backbone) -> None:
         assert (await dead_letter(backbone)).reason == "ADDRESS_REFUSED"
 
 
-async def test_a_video_is_fetched_by_its_url(backbone: Backbone) -> None:
-    data = SAMPLE.read_bytes()
+async def test_a_video_is_fetched_by_its_url(backbone: Backbone, talk: Path) -> None:
+    data = talk.read_bytes()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
@@ -272,9 +279,9 @@ async def test_a_video_is_fetched_by_its_url(backbone: Backbone) -> None:
 
 @pytest.mark.parametrize(("stalls", "ends"), [(1, ""), (100, "FETCH_STALLED")])
 async def test_a_url_that_stalls_is_tried_again_and_in_the_end_given_up(
-    backbone: Backbone, stalls: int, ends: str
+    backbone: Backbone, stalls: int, ends: str, talk: Path
 ) -> None:
-    data = SAMPLE.read_bytes()
+    data = talk.read_bytes()
     asked = 0
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -347,11 +354,11 @@ def watching_decoders() -> Iterator[list[float]]:
         thread.join()
 
 
-async def test_a_worker_that_dies_costs_one_attempt_and_in_the_end_the_slice(backbone: Backbone) -> None:
+async def test_a_worker_that_dies_costs_one_attempt_and_in_the_end_the_slice(backbone: Backbone, talk: Path) -> None:
     # Dies on anything up to 7 s: on the first slice, and on no other.
     spec = WorkerSpec("scripted", {"misbehave": {"7.3": "crash"}})
     async with transcriber(backbone, spec, recognizer_max_attempts=2):
-        video_id = await upload(backbone, SAMPLE)
+        video_id = await upload(backbone, talk)
         letter = await dead_letter(backbone)
         rest = await until(
             backbone, video_id, lambda v: v.slicing_done and sum(s.state == "cut" for s in v.slices) == 1
@@ -361,8 +368,8 @@ async def test_a_worker_that_dies_costs_one_attempt_and_in_the_end_the_slice(bac
     assert [part.attempts for part in rest.slices] == [2, *(1 for _ in rest.slices[1:])]
 
 
-async def test_a_deleted_video_leaves_nothing_behind(backbone: Backbone) -> None:
-    video_id = await upload(backbone, SAMPLE)
+async def test_a_deleted_video_leaves_nothing_behind(backbone: Backbone, talk: Path) -> None:
+    video_id = await upload(backbone, talk)
     async with transcriber(
         backbone,
         WorkerSpec("scripted", {"misbehave": {"1000": "hang"}}),
@@ -372,7 +379,7 @@ async def test_a_deleted_video_leaves_nothing_behind(backbone: Backbone) -> None
         await backbone.videos.mark_deleting(video_id)
         await backbone.objects.delete_prefix(video_prefix(video_id))
         # Both handlers notice: the next video is begun only after this one was let go.
-        other = await upload(backbone, SAMPLE)
+        other = await upload(backbone, talk)
         await until(backbone, other, lambda video: video.slicing_done)
     assert await backbone.objects.list(video_prefix(video_id)) == []
 
@@ -434,9 +441,9 @@ async def test_kill_9_in_the_middle_and_the_result_is_that_of_an_undisturbed_run
     assert len(halfway.slices) <= len(video.slices)
 
 
-async def test_transcribe_over_grpc(backbone: Backbone) -> None:
+async def test_transcribe_over_grpc(backbone: Backbone, talk: Path) -> None:
     async with transcriber(backbone):
-        video = await until(backbone, await upload(backbone, SAMPLE), transcribed)
+        video = await until(backbone, await upload(backbone, talk), transcribed)
     stored = text_of(await transcripts(backbone, video))
     async with process(backbone) as (_, port), connect(f"127.0.0.1:{port}") as channel:
         stub = pb_grpc.TranscriberServiceStub(channel)

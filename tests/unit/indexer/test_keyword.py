@@ -2,6 +2,7 @@ import itertools
 import os
 import threading
 from collections.abc import Iterator, Sequence
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -32,13 +33,14 @@ def documents(texts: Sequence[str]) -> list[KeywordDocument]:
     return [KeywordDocument(row, text) for row, text in enumerate(texts)]
 
 
-def corpus(count: int, seed: int = 5) -> list[str]:
+@cache
+def corpus(count: int, seed: int = 5) -> Sequence[str]:
     """Texts of about 40 words, some words much more frequent than others."""
     rng = np.random.default_rng(seed)
     ranks = np.arange(1, len(VOCABULARY) + 1)
     share = (1 / ranks) / (1 / ranks).sum()
     lengths = rng.integers(30, 50, count)
-    return [" ".join(rng.choice(VOCABULARY, length, p=share)) for length in lengths.tolist()]
+    return tuple(" ".join(rng.choice(VOCABULARY, length, p=share)) for length in lengths.tolist())
 
 
 def sealed(folder: Path, texts: Sequence[str]) -> KeywordPart:
@@ -133,7 +135,7 @@ def test_head_and_sealed_give_the_same(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("cuts", [[500], [1000], [3], [200, 300, 1000, 1500]])
 def test_scores_do_not_depend_on_how_the_index_is_cut(tmp_path: Path, cuts: list[int]) -> None:
-    texts = corpus(2000)
+    texts = [*corpus(2000)]
     texts[17] += " zebra giraffe"
     texts[900] += " zebra"
     texts[1400] += " zebra giraffe"
@@ -306,7 +308,7 @@ def test_a_folder_that_is_not_there_does_not_open(tmp_path: Path) -> None:
 
 
 def test_threads_search_while_the_head_grows(tmp_path: Path) -> None:
-    texts = corpus(400)
+    texts = [*corpus(400)]
     texts[0] = f"giraffe {texts[0]}"
     segment = sealed(tmp_path / "part", texts)
     newest = HeadKeyword()
