@@ -5,6 +5,7 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
+import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -242,12 +243,20 @@ class ShardAgainstDictionary(RuleBasedStateMachine):
 
 
 # Without shrinking, which takes minutes: a failure prints what repeats it.
-ShardAgainstDictionary.TestCase.settings = settings(
-    max_examples=25,
+SHORT = settings(
+    max_examples=12,
     stateful_step_count=15,
     deadline=None,
     suppress_health_check=list(HealthCheck),
     phases=[Phase.explicit, Phase.reuse, Phase.generate],
     print_blob=True,
 )
-TestShardAgainstDictionary = ShardAgainstDictionary.TestCase
+
+
+class TestShardAgainstDictionary(ShardAgainstDictionary.TestCase):
+    settings = SHORT
+
+
+@pytest.mark.slow
+class TestShardAgainstDictionaryAtLength(ShardAgainstDictionary.TestCase):
+    settings = settings(SHORT, max_examples=60, stateful_step_count=25)
