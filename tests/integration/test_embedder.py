@@ -18,13 +18,14 @@ from services.common.ids import new_video_id
 from services.common.objects import transcript_key
 from services.common.rpc import connect
 from services.common.runner import Service, serve
+from services.common.settings import CommonSettings
 from services.common.transcript import Segment, SliceTranscript, Word
 from services.common.videos.model import SliceState, Source
 from services.embedder.app import build
 from services.embedder.hashing import HashEmbeddingModel
 from services.embedder.model import TextKind
 from services.embedder.settings import Settings
-from tests.support import eventually
+from tests.support import eventually, mesh
 from tests.support.mesh import Backbone
 
 pytestmark = pytest.mark.timeout(600)
@@ -53,8 +54,8 @@ async def serving(settings: Settings) -> AsyncIterator[grpc.aio.Channel]:
         assert await task == 0
 
 
-def settings_for(backbone: Backbone, **more: Any) -> Settings:
-    common = backbone.settings.model_dump() | {"grpc_port": 0, "metrics_port": 0}
+def settings_for(shared: CommonSettings, **more: Any) -> Settings:
+    common = shared.model_dump() | {"grpc_port": 0, "metrics_port": 0}
     return Settings(**(common | more))
 
 
@@ -73,7 +74,7 @@ def embedding_cache() -> Path:
 @pytest.fixture
 async def hashing(backbone: Backbone) -> AsyncIterator[pb_grpc.EmbedderServiceStub]:
     """The service with the hash model."""
-    async with serving(settings_for(backbone, embedding_model="hash:32")) as channel:
+    async with serving(settings_for(backbone.settings, embedding_model="hash:32")) as channel:
         await eventually(lambda: is_serving(channel))
         yield pb_grpc.EmbedderServiceStub(channel)
 
@@ -83,8 +84,23 @@ async def real(
     backbone: Backbone, model_paths: Any, embedding_cache: Path
 ) -> AsyncIterator[pb_grpc.EmbedderServiceStub]:
     """The service with the packaged model."""
-    settings = settings_for(backbone, embedding_model=model_paths.embedding, embedding_cache_dir=embedding_cache)
+    settings = settings_for(
+        backbone.settings, embedding_model=model_paths.embedding, embedding_cache_dir=embedding_cache
+    )
     async with serving(settings) as channel:
+        await eventually(lambda: is_serving(channel), timeout=300)
+        yield pb_grpc.EmbedderServiceStub(channel)
+
+
+@pytest.fixture(scope="module")
+async def lasting(
+    lasting_settings: CommonSettings, model_paths: Any, embedding_cache: Path
+) -> AsyncIterator[pb_grpc.EmbedderServiceStub]:
+    """The service with the packaged model, for all tests that only call it: it takes longer to load than to ask."""
+    settings = settings_for(
+        lasting_settings, embedding_model=model_paths.embedding, embedding_cache_dir=embedding_cache
+    )
+    async with mesh.backbone(lasting_settings), serving(settings) as channel:
         await eventually(lambda: is_serving(channel), timeout=300)
         yield pb_grpc.EmbedderServiceStub(channel)
 
@@ -123,31 +139,31 @@ async def test_wrong_requests_are_refused(
     assert refused.value.code() == grpc.StatusCode.INVALID_ARGUMENT
 
 
-async def test_odd_texts_are_embedded(real: pb_grpc.EmbedderServiceStub) -> None:
+async def test_odd_texts_are_embedded(lasting: pb_grpc.EmbedderServiceStub) -> None:
     texts = ["", " ", "😀" * 50, "\x00\x01", "the of and", "é" * 16_384, '"quotes" AND (brackets']
-    answer = await real.Embed(pb.EmbedRequest(texts=texts, kind=QUERY))
+    answer = await lasting.Embed(pb.EmbedRequest(texts=texts, kind=QUERY))
     vectors = np.stack([np.frombuffer(vector, "<f4") for vector in answer.vectors])
     np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
 
 
-async def test_a_question_is_nearest_to_its_answer(real: pb_grpc.EmbedderServiceStub) -> None:
+async def test_a_question_is_nearest_to_its_answer(lasting: pb_grpc.EmbedderServiceStub) -> None:
     passages = [
         "Loosen the tensioner bolt before you take off the timing belt.",
         "Salt the water well and let the pasta cook for nine minutes.",
         "The court will now hear the arguments of the second party.",
     ]
-    stored = await real.Embed(pb.EmbedRequest(texts=passages, kind=PASSAGE))
-    asked = await real.Embed(pb.EmbedRequest(texts=["how long do noodles boil?"], kind=QUERY))
+    stored = await lasting.Embed(pb.EmbedRequest(texts=passages, kind=PASSAGE))
+    asked = await lasting.Embed(pb.EmbedRequest(texts=["how long do noodles boil?"], kind=QUERY))
     scores = [float(np.frombuffer(v, "<f4") @ np.frombuffer(asked.vectors[0], "<f4")) for v in stored.vectors]
     assert scores.index(max(scores)) == 1
     assert asked.model_revision == stored.model_revision
 
 
-async def test_a_query_overtakes_passages(real: pb_grpc.EmbedderServiceStub) -> None:
+async def test_a_query_overtakes_passages(lasting: pb_grpc.EmbedderServiceStub) -> None:
     text = "Loosen the tensioner bolt before you take off the timing belt. " * 15
-    passages = asyncio.ensure_future(real.Embed(pb.EmbedRequest(texts=[text] * 256, kind=PASSAGE)))
+    passages = asyncio.ensure_future(lasting.Embed(pb.EmbedRequest(texts=[text] * 256, kind=PASSAGE)))
     for number in range(20):
-        await real.Embed(pb.EmbedRequest(texts=[f"question {number}"], kind=QUERY))
+        await lasting.Embed(pb.EmbedRequest(texts=[f"question {number}"], kind=QUERY))
     assert not passages.done()
     passages.cancel()
 
@@ -304,7 +320,9 @@ async def test_slices_wait_for_the_model_rather_than_fail(
 ) -> None:
     video_id = new_video_id()
     await transcribed(backbone, talk(video_id, "00000", start=0, sentences=2))
-    settings = settings_for(backbone, embedding_model=model_paths.embedding, embedding_cache_dir=embedding_cache)
+    settings = settings_for(
+        backbone.settings, embedding_model=model_paths.embedding, embedding_cache_dir=embedding_cache
+    )
     async with serving(settings) as channel:
         stub = pb_grpc.EmbedderServiceStub(channel)
         # It listens before it has its model, and says so.
