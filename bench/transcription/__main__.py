@@ -26,7 +26,7 @@ import httpx
 from bench import machine, mesh
 from bench.transcription.arrangement import ARRANGEMENTS
 from bench.transcription.audio import Talk, talk
-from bench.transcription.memory import Peak
+from bench.transcription.memory import Peak, settle
 from earmark.client import AsyncClient
 from earmark.local import models
 
@@ -116,6 +116,7 @@ def measure_mesh(result: Result, recording: Talk, folder: Path) -> None:
     """Starts a mesh, uploads the recording, and waits until all of it can be found; the models are loaded before."""
     with mesh.started_mesh(folder) as url:
         pid = json.loads((folder / "run" / "mesh.json").read_text(encoding="utf-8"))
+        settle(_supervisor(pid))  # the mesh serves when it has one recognizer; the others load their models after it
         peak = Peak()
         with peak.of(_supervisor(pid)):
             video_id, uploaded, first, ready = asyncio.run(_ingest(url, recording.path))
