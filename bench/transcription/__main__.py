@@ -26,7 +26,7 @@ import httpx
 from bench import machine, mesh
 from bench.transcription.arrangement import ARRANGEMENTS
 from bench.transcription.audio import Talk, talk
-from bench.transcription.memory import Peak, settle
+from bench.transcription.process_tree import Peak, settle
 from earmark.client import AsyncClient
 from earmark.local import models
 

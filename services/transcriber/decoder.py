@@ -112,12 +112,12 @@ def decode(job: Job, telling: Telling) -> None:
 def _hand_over(job: Job, telling: Telling, cut: Cut) -> None:
     from services.transcriber.cutter import seconds
     from services.transcriber.pcm import write_flac
-    from services.transcriber.voice import written
+    from services.transcriber.voice import to_note
 
     telling.wait_for_room()
     path = Path(job.spool) / f"{cut.index:05d}.flac"
     unfinished = path.with_suffix(".part")
-    write_flac(unfinished, cut.samples, note=written(cut.voice))
+    write_flac(unfinished, cut.samples, note=to_note(cut.voice))
     unfinished.rename(path)
     telling.tell(
         "slice",

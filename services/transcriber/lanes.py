@@ -57,8 +57,8 @@ class Lanes:
 
     def allow(self, width: int) -> None:
         """Says how many threads there may be from now on; one that is too many ends after its piece."""
-        self._width = min(width, self.most)
         with self._lock:
+            self._width = min(width, self.most)
             for job in self._open:
                 self._help(job)
 

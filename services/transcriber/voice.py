@@ -33,19 +33,19 @@ _CONTEXT = 64
 _BLOCK = FRAME * 1024
 
 
-def written(voice: Voice) -> str:
-    """Gives voice activity as text, a byte a frame: what the slicer knows need not be found out again."""
+def to_note(voice: Voice) -> str:
+    """Gives voice activity as text, a byte a frame, to keep with its audio, so that nobody need find it out again."""
     return base64.b64encode(zlib.compress(np.rint(voice * _STEPS).astype(np.uint8).tobytes())).decode()
 
 
-def read(text: str, *, samples: int) -> Voice | None:
-    """Gives what `written` made of the voice activity of so many samples; None where it is not of as many, or none.
+def from_note(note: str, *, samples: int) -> Voice | None:
+    """Gives the voice activity of so many samples that `to_note` wrote; None where there is none, or of other audio.
 
     Raises:
         ValueError: It is something else.
     """
     try:
-        steps = zlib.decompress(base64.b64decode(text, validate=True)) if text else b""
+        steps = zlib.decompress(base64.b64decode(note, validate=True)) if note else b""
     except zlib.error as error:
         raise ValueError(f"voice activity cannot be read: {error}") from error
     if not steps or len(steps) != -(-samples // FRAME):

@@ -85,7 +85,7 @@ def main() -> int:
     from services.transcriber.lanes import Lanes
     from services.transcriber.pcm import SAMPLE_RATE, read_flac, read_note
     from services.transcriber.recognizer import Instructions, NotAvailable
-    from services.transcriber.voice import VoiceActivity, read
+    from services.transcriber.voice import VoiceActivity, from_note
 
     lanes = Lanes(spec.lanes)
     try:
@@ -99,7 +99,7 @@ def main() -> int:
         try:
             samples = read_flac(Path(request["audio"]))
             options = SpeechOptions(**request["options"])
-            voice = read(read_note(Path(request["audio"])), samples=len(samples))
+            voice = from_note(read_note(Path(request["audio"])), samples=len(samples))
             if voice is None:  # audio that no slicer wrote
                 voice = VoiceActivity().of_whole(samples)
             recognition = recognizer.recognize(samples, Instructions(options=options, hint=request["hint"]), voice)

@@ -28,7 +28,7 @@ _LONGEST_BACKOFF_SECONDS = 30.0
 _NOTHING_KNOWN = Instructions()
 _WORKING_FACTOR = 2.0
 """What a worker takes on a slice of five minutes, in terms of what it takes when it has loaded its model (base, int8:
-measured 1.9; with a second and a third thread 2.5 and 3.2, but then others have nothing to do and take 1.2)."""
+measured 1.9; with two and four threads 2.5 and 3.3, but then others have nothing to do and take 1.2)."""
 _MEMORY_SHARE = 0.8
 """Share of the memory available that workers may take; the rest is for decoders and for whatever else runs here."""
 

@@ -17,7 +17,7 @@ from services.transcriber.media import MediaReader
 from services.transcriber.pcm import SAMPLE_RATE, read_flac, read_note, to_s16, write_flac
 from services.transcriber.problems import MediaProblem, Reason
 from services.transcriber.slicer import AudioSlice, Slicer, Slicing, SlicingLimits
-from services.transcriber.voice import FRAME, SPEECH, VoiceActivity, read
+from services.transcriber.voice import FRAME, SPEECH, VoiceActivity, from_note
 from tests.support import eventually
 from tests.support.media import MediaMaker, Tone, silence
 
@@ -207,7 +207,7 @@ async def test_a_slice_carries_its_voice_activity() -> None:
     async with slicer().open(SAMPLE) as slicing:
         async for cut in slicing.slices():
             first, last = round(cut.start * SAMPLE_RATE), round(cut.end * SAMPLE_RATE)
-            carried = read(read_note(cut.path), samples=last - first)
+            carried = from_note(read_note(cut.path), samples=last - first)
             assert carried is not None
             # The slicer hears it in other blocks, which makes a little difference around digital silence.
             heard = voice[first // FRAME : -(-last // FRAME)]

@@ -15,7 +15,7 @@ from structlog.testing import capture_logs
 from services.common.errors import Overloaded
 from services.transcriber.pcm import to_s16, write_flac
 from services.transcriber.recognizer import Recognition
-from services.transcriber.voice import FRAME, written
+from services.transcriber.voice import FRAME, to_note
 from services.transcriber.worker import WorkerSpec
 from services.transcriber.worker_pool import ModelUnavailable, PoolLimits, RecognizerFailed, WorkerPool
 from tests.support import eventually
@@ -233,10 +233,10 @@ async def test_cores_of_workers_that_have_nothing_to_do_go_to_those_that_have() 
 
 async def test_what_the_slicer_knows_of_voice_is_not_found_out_again(tmp_path: Path) -> None:
     samples = np.random.default_rng(0).uniform(-0.5, 0.5, 10 * 16_000).astype(np.float32)  # noise, no voice
-    note = written(np.ones(-(-len(samples) // FRAME), np.float32))
+    note = to_note(np.ones(-(-len(samples) // FRAME), np.float32))
     shares = []
     async with running() as pool:
-        for told in (note, "", written(np.ones(3, np.float32))):  # the last is of other audio
+        for told in (note, "", to_note(np.ones(3, np.float32))):  # the last is of other audio
             write_flac(tmp_path / "a.flac", to_s16(samples), note=told)
             found = await recognize(pool, tmp_path / "a.flac", 10)
             shares.append(found.segments[0].speech_share)
