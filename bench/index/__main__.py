@@ -41,7 +41,7 @@ def main() -> None:
         name for name in ENGINES if not arguments.only or any(_meant(part, name) for part in arguments.only.split(";"))
     ]
     arguments.cache.mkdir(parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(prefix="engines-", dir=arguments.cache))
+    folder = _folder(arguments)
     plan = measures.Plan(
         rounds=arguments.rounds,
         questions=arguments.questions,
@@ -54,6 +54,7 @@ def main() -> None:
             name: Path(sys.executable) if name.startswith(OURS) else arguments.peers_python.absolute() for name in names
         },
         folder=folder,
+        keep=arguments.keep is not None,
     )
     before, busy = machine.describe(), machine.load_per_core()
     begun = time.monotonic()
@@ -61,7 +62,8 @@ def main() -> None:
     try:
         results = measures.run(names, found, plan)
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        if not plan.keep:
+            shutil.rmtree(folder, ignore_errors=True)
     after = machine.describe()
     print(
         f"{found.corpus.rows:,} rows of {found.corpus.dimension} dimensions ({count:,} real texts, the others moved"
@@ -83,6 +85,15 @@ def main() -> None:
         arguments.json.write_text(json.dumps(whole, indent=1))
 
 
+def _folder(arguments: argparse.Namespace) -> Path:
+    """Gives the folder for the engines' files, of this run alone or, with `--keep`, of all such runs."""
+    if arguments.keep is None:
+        return Path(tempfile.mkdtemp(prefix="engines-", dir=arguments.cache))
+    folder: Path = arguments.keep / f"rows-{arguments.rows}-threads-{arguments.threads}"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
 def _meant(part: str, name: str) -> bool:
     return part == name if part in ENGINES else part in name
 
@@ -100,6 +111,13 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--memory-gib", type=float, default=8, help="an engine that takes more is given up")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--cache", type=Path, default=texts.DEFAULT_CACHE)
+    parser.add_argument(
+        "--keep",
+        type=Path,
+        help="keeps what engines built in this folder and takes it from there the next time, so that a long run can be"
+        " made in parts (--only NAME --rounds 0); nothing is added or deleted then. Delete what an engine of another"
+        " version built",
+    )
     parser.add_argument("--peers-python", type=Path, default=PEERS_PYTHON)
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import bisect
+import json
+import shutil
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -18,6 +20,8 @@ from bench.index.process import Failed, Process
 
 IN_FLIGHT = 32
 ADD_BLOCK = 100
+BUILT = "built.json"
+"""In an engine's folder, once it is whole: what building it took."""
 DELETES = 5
 """Deletes that are timed, of `ADD_BLOCK` rows each."""
 
@@ -36,6 +40,7 @@ class Plan:
         memory_gib: an engine that takes more is given up.
         pythons: the interpreter for each engine.
         folder: for the engines' files.
+        keep: what is built stays in `folder`, and what another run built there is not built again.
     """
 
     rounds: int
@@ -47,6 +52,7 @@ class Plan:
     memory_gib: float
     pythons: dict[str, Path]
     folder: Path
+    keep: bool = False
 
 
 @dataclass(slots=True)
@@ -103,20 +109,31 @@ def _build(result: Result, builder: Result | None, data: Dataset, plan: Plan) ->
     if builder is not None and "build s" in builder.numbers:
         result.numbers |= {name: builder.numbers[name] for name in ("build s", "peak bytes")}
         return
+    kept = _folder(result, plan) / BUILT
+    if kept.exists():
+        result.numbers |= json.loads(kept.read_text())
+        return
+    if plan.keep:
+        shutil.rmtree(kept.parent, ignore_errors=True)  # of a build that was interrupted
     process = _start(result, data, plan)
     try:
         answer = process.order("build", plan.build_seconds, room=EXTRA)
     finally:
         process.close()
-    result.numbers |= {"build s": answer["seconds"], "peak bytes": answer["peak"] / data.corpus.rows}
+    numbers = {"build s": answer["seconds"], "peak bytes": answer["peak"] / data.corpus.rows}
+    kept.write_text(json.dumps(numbers))
+    result.numbers |= numbers
+
+
+def _folder(result: Result, plan: Plan) -> Path:
+    return plan.folder / BUILT_BY.get(result.name, result.name).replace(" ", "-").replace(",", "-")
 
 
 def _start(result: Result, data: Dataset, plan: Plan) -> Process:
-    folder = plan.folder / BUILT_BY.get(result.name, result.name).replace(" ", "-").replace(",", "-")
     return Process(
         result.name,
         python=plan.pythons[result.name],
-        folder=folder,
+        folder=_folder(result, plan),
         data=data.folder,
         threads=plan.threads,
         memory_gib=plan.memory_gib,
@@ -167,8 +184,10 @@ def _turn(result: Result, process: Process, what: str, order: dict[str, Any], pl
 
 
 def _finish(result: Result, process: Process, data: Dataset, plan: Plan) -> None:
-    """Numbers from the turns; then what changes the index."""
+    """Numbers from the turns; then what changes the index, unless that is kept."""
     _summarize(result, data)
+    if plan.keep:
+        return
 
     def add() -> None:
         answer = process.order("add", 600, rows=EXTRA, size=ADD_BLOCK, budget=5 * plan.turn_seconds)
