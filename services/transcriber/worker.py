@@ -4,6 +4,8 @@ Run as `python -m services.transcriber.worker` with JSON (`WorkerSpec`) and its 
 It writes lines of JSON: first {"ready": {"name", "device", "bytes"}} or {"failed": message}; then, for each line
 {"audio": path, "options": SpeechOptions, "hint"} it reads, {"ok": Recognition} or {"error": message}. A line
 {"lanes": n} has no answer: from then on it may use n threads. Ends when its input does.
+
+Keeps the memory that it works with (see `worker_pool`), and gives it back when it has had nothing to do for a moment.
 """
 
 from __future__ import annotations
@@ -14,10 +16,11 @@ import resource
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, Literal
 
 import orjson
@@ -27,6 +30,7 @@ if TYPE_CHECKING:
     from services.transcriber.recognizer import Recognizer
 
 _PR_SET_PDEATHSIG = 1
+_IDLE_SECONDS = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +99,7 @@ def main() -> int:
         return 1
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     tell({"ready": {"name": recognizer.name, "device": recognizer.device, "bytes": peak}})
-    for request in _requests(lanes):
+    for request in _requests(lanes, idle=partial(_give_memory_back, libc)):
         try:
             samples = read_flac(Path(request["audio"]))
             options = SpeechOptions(**request["options"])
@@ -119,8 +123,11 @@ def main() -> int:
     return 0
 
 
-def _requests(lanes: Lanes) -> Iterator[dict[str, Any]]:
-    """Gives what is asked, one after another, and heeds what is said of lanes at once."""
+def _requests(lanes: Lanes, idle: Callable[[], object]) -> Iterator[dict[str, Any]]:
+    """Gives what is asked, one after another, and heeds what is said of lanes at once.
+
+    Calls `idle` when nothing has been asked for a moment.
+    """
     asked: SimpleQueue[dict[str, Any] | None] = SimpleQueue()
 
     def listen() -> None:
@@ -135,7 +142,20 @@ def _requests(lanes: Lanes) -> Iterator[dict[str, Any]]:
         asked.put(None)
 
     threading.Thread(target=listen, name="listener", daemon=True).start()
-    yield from iter(asked.get, None)
+    while True:
+        try:
+            request = asked.get(timeout=_IDLE_SECONDS)
+        except Empty:
+            idle()
+            request = asked.get()
+        if request is None:
+            return
+        yield request
+
+
+def _give_memory_back(libc: ctypes.CDLL) -> None:
+    if hasattr(libc, "malloc_trim"):  # glibc's; others keep little
+        libc.malloc_trim(0)
 
 
 if __name__ == "__main__":
