@@ -10,7 +10,7 @@ import json
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
 from dataclasses import asdict
 from pathlib import Path
@@ -69,16 +69,16 @@ def whisper_cpp(path: Path, model: str) -> dict[str, Any]:
     return _told(begun, loaded, [segment.text for segment in whisper.transcribe(read_flac(path))])
 
 
-def workers(count: int) -> Callable[[Path, str], dict[str, Any]]:
-    """Our recognizer, one thread a process, on slices cut beforehand: what the mesh could be at best."""
+def workers(count: int, *, ahead: bool = False) -> Callable[[Path, str], dict[str, Any]]:
+    """Our recognizer, one thread a process, slices cut meanwhile or ahead: what the mesh could be at best."""
 
     def run(path: Path, model: str) -> dict[str, Any]:
-        return asyncio.run(_workers(path, model, count))
+        return asyncio.run(_workers(path, model, count, ahead=ahead))
 
     return run
 
 
-async def _workers(path: Path, model: str, count: int) -> dict[str, Any]:
+async def _workers(path: Path, model: str, count: int, *, ahead: bool) -> dict[str, Any]:
     from services.transcriber.settings import Settings
     from services.transcriber.slicer import Slicer, SlicingLimits
     from services.transcriber.whisper import WhisperOptions
@@ -91,34 +91,37 @@ async def _workers(path: Path, model: str, count: int) -> dict[str, Any]:
         first_slice_seconds=settings.first_slice_seconds,
         limits=SlicingLimits(),
     )
-    with tempfile.TemporaryDirectory() as folder:
-        cuts = []
-        begun_cutting = time.perf_counter()
+    options = WhisperOptions(model, device="cpu", beam=settings.recognizer_beam)
+    pool = WorkerPool(WorkerSpec("whisper", asdict(options), lanes=count), PoolLimits(workers=count))
+
+    async def cuts(folder: Path) -> AsyncIterator[tuple[Path, float]]:
         async with slicer.open(path) as slicing:
             async for cut in slicing.slices():
-                kept = Path(folder) / cut.path.name
+                kept = folder / cut.path.name
                 kept.write_bytes(cut.path.read_bytes())
-                cuts.append((kept, cut.end - cut.start))
-        cutting = time.perf_counter() - begun_cutting
-        options = WhisperOptions(model, device="cpu", beam=settings.recognizer_beam)
-        pool = WorkerPool(WorkerSpec("whisper", asdict(options), lanes=count), PoolLimits(workers=count))
+                yield kept, cut.end - cut.start
+
+    async def one(audio: Path, seconds: float) -> list[str]:
+        async with pool.lease(wait=True) as lease:
+            found = await lease.recognize(audio, seconds)
+        return [segment.text for segment in found.segments if not segment.suspect]
+
+    with tempfile.TemporaryDirectory() as folder:
+        cut_before = [cut async for cut in cuts(Path(folder))] if ahead else []
         begun = time.perf_counter()
         running = asyncio.create_task(pool.run())
         async with AsyncExitStack() as stack:  # all of them lent out at once: then all are loaded
             for _ in range(count):
                 await stack.enter_async_context(pool.lease(wait=True))
         loaded = time.perf_counter()
-
-        async def one(audio: Path, seconds: float) -> list[str]:
-            async with pool.lease(wait=True) as lease:
-                found = await lease.recognize(audio, seconds)
-            return [segment.text for segment in found.segments if not segment.suspect]
-
-        texts = await asyncio.gather(*(one(audio, seconds) for audio, seconds in cuts))
+        tasks = [asyncio.create_task(one(audio, seconds)) for audio, seconds in cut_before]
+        if not ahead:
+            tasks += [asyncio.create_task(one(audio, seconds)) async for audio, seconds in cuts(Path(folder))]
+        texts = await asyncio.gather(*tasks)
         told = _told(begun, loaded, [text for part in texts for text in part])
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
-    return {**told, "cutting": cutting}
+    return told
 
 
 def _told(begun: float, loaded: float, texts: list[str]) -> dict[str, Any]:
@@ -132,6 +135,7 @@ ARRANGEMENTS: dict[str, Callable[[Path, str], dict[str, Any]]] = {
     "batched": batched,
     "whisper.cpp": whisper_cpp,
     "workers-1": workers(1),
+    "workers-2-ahead": workers(2, ahead=True),
     "workers-2": workers(2),
     "workers-4": workers(4),
     "workers-8": workers(8),
