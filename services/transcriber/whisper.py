@@ -19,6 +19,7 @@ from services.transcriber.languages import LANGUAGE_CLEAR, LanguageListener
 from services.transcriber.missing import Missing, uncovered
 from services.transcriber.pcm import SAMPLE_RATE, Samples
 from services.transcriber.recognizer import Instructions, NotAvailable, Recognition
+from services.transcriber.together import Together, grouped
 from services.transcriber.voice import FRAME, INAUDIBLE, Voice, VoiceActivity
 from services.transcriber.windows import WINDOW_SECONDS, Decoding, Speech
 
@@ -175,21 +176,26 @@ class WhisperRecognizer:
         left = _RECOVERIES + int(len(samples) / SAMPLE_RATE / WINDOW_SECONDS)
         fruitless = 0
 
-        def heard(stretch: Missing) -> list[Segment]:
-            start, end, alone = stretch
-            before = [segment.language for segment in segments if segment.end <= start]
+        def heard(stretches: Sequence[Missing]) -> list[Segment]:
+            before = [segment.language for segment in segments if segment.end <= stretches[0].start]
             listener = LanguageListener(language, before[-1] if before else "")
-            parts = self._windows(*_cut(samples, voice, start, end), listener, how)
-            return [_moved(part, start) for part in parts if alone or _sure([part]) >= _RECOVERED_SURE]
+            together = Together(samples, voice, stretches)
+            parts = self._windows(together.samples, together.voice, listener, how)
+            heard_in, probability = listener.verdict()
+            if len(stretches) > 1 and (heard_in != (before or [heard_in])[-1] or probability < LANGUAGE_CLEAR):
+                return [part for stretch in stretches for part in heard([stretch])]
+            alone = stretches[0].alone
+            return [together.restored(part) for part in parts if alone or _sure([part]) >= _RECOVERED_SURE]
 
         while left and fruitless < _FRUITLESS:
             # As many at once, whatever the threads: which are tried must not depend on what else goes on here.
-            stretches = [one for one in uncovered(voice, segments) if one not in tried][: min(left, _FRUITLESS)]
-            if not stretches:
+            stretches = [one for one in uncovered(voice, segments) if one not in tried][:left]
+            groups = grouped(stretches)[:_FRUITLESS]
+            if not groups:
                 break
-            tried.update(stretches)
-            left -= len(stretches)
-            found = self._lanes.map(heard, stretches)
+            tried.update(chain(*groups))
+            left -= sum(map(len, groups))
+            found = self._lanes.map(heard, groups)
             for parts in found:
                 fruitless = 0 if parts else fruitless + 1
             segments = sorted(chain(segments, *found), key=lambda segment: segment.start)
