@@ -5,11 +5,11 @@ from __future__ import annotations
 from contextlib import AsyncExitStack
 from typing import Any
 
-from bson.codec_options import CodecOptions
 from pymongo import AsyncMongoClient
 from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import PyMongoError
 
+from services.common.codec import CODEC
 from services.common.settings import CommonSettings
 
 Database = AsyncDatabase[dict[str, Any]]
@@ -28,7 +28,7 @@ async def connect(settings: CommonSettings, stack: AsyncExitStack) -> Database:
         maxPoolSize=32,
     )
     stack.push_async_callback(client.close)
-    return client.get_database(settings.mongo_database, codec_options=CodecOptions(tz_aware=True))
+    return client.get_database(settings.mongo_database, codec_options=CODEC)
 
 
 async def answers(database: Database) -> bool:

@@ -23,6 +23,7 @@ from services.common.runner import Service
 from services.common.slots import SlotTables
 from services.common.videos.store import VideoStore
 from services.indexer import dense_gpu
+from services.indexer.builder import Builder
 from services.indexer.compactor import SegmentPolicy
 from services.indexer.consumer import StreamFollower, stream_identity
 from services.indexer.dense import DensePolicy
@@ -67,6 +68,7 @@ async def build(settings: Settings, stack: AsyncExitStack) -> Service:
         parallel=settings.search_threads,
         writes=BoundedExecutor("index-writer", threads=1, queue=64, niceness=WRITER_NICENESS),
         files=BoundedExecutor("index-files", threads=1, queue=16),
+        filling=Builder(settings.fill_processes),
     )
     for executor in (threads.searches, threads.writes, threads.files):
         stack.callback(executor.close)

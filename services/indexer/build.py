@@ -62,9 +62,9 @@ class Job:
     threads: int = 1
 
 
-def writing_folder(job: Job) -> Path:
+def writing_folder(target: Path) -> Path:
     """Gives the folder in which a segment is made, until it is whole."""
-    return job.target.with_name(job.target.name + ".writing")
+    return target.with_name(target.name + ".writing")
 
 
 def build(job: Job) -> dict[str, Any]:
@@ -75,7 +75,7 @@ def build(job: Job) -> dict[str, Any]:
         ValueError: A source is not what it should be, or there is not one row.
     """
     started = time.perf_counter()
-    writing = writing_folder(job)
+    writing = writing_folder(job.target)
     shutil.rmtree(writing, ignore_errors=True)
     writing.mkdir(parents=True)
     columns = [Columns(source.folder) for source in job.sources]
@@ -98,11 +98,37 @@ def build(job: Job) -> dict[str, Any]:
         keyword.build(writing / "keyword", _documents(written))
     except (RuntimeError, ValueError) as error:  # as which FAISS and tantivy report a full disk
         raise OSError(f"the index of the segment cannot be written: {error}") from error
+    return finish(
+        writing,
+        job.target,
+        dimension=job.dimension,
+        model_revision=job.model_revision,
+        facts=facts,
+        started=started,
+    )
+
+
+def finish(
+    writing: Path, target: Path, *, dimension: int, model_revision: str, facts: dict[str, Any], started: float
+) -> dict[str, Any]:
+    """Writes the manifest of a segment whose other files are there, syncs all, and gives the folder its name.
+
+    Args:
+        writing: The folder.
+        target: What it is to be.
+        dimension: Length of the vectors.
+        model_revision: The model they are of.
+        facts: The vector index's own, `rows` among them.
+        started: When building began (`time.perf_counter`).
+
+    Returns:
+        The manifest.
+    """
     manifest = {
         "format_version": FORMAT_VERSION,
-        "rows": written.rows,
-        "dimension": job.dimension,
-        "model_revision": job.model_revision,
+        "rows": facts["rows"],
+        "dimension": dimension,
+        "model_revision": model_revision,
         "dense": facts,
         "build_seconds": round(time.perf_counter() - started, 3),
         "files": {
@@ -115,8 +141,8 @@ def build(job: Job) -> dict[str, Any]:
     for path in writing.rglob("*"):
         sync(path)
     sync(writing)
-    writing.rename(job.target)
-    sync(job.target.parent)
+    writing.rename(target)
+    sync(target.parent)
     return manifest
 
 

@@ -1,4 +1,4 @@
-"""The process that builds segments: one, of low priority, started when there is something to build."""
+"""The processes that build segments: of low priority, started when there is something to build."""
 
 from __future__ import annotations
 
@@ -9,39 +9,66 @@ import os
 import shutil
 import signal
 import sys
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from typing import Any
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
 
 from services.common.errors import Unavailable
 from services.indexer.build import Job, build, writing_folder
+from services.indexer.lot import Lot, Taken, build_lot
 
 _NICE = 10
 _FEW_ROWS = 512
 """Up to here a segment is built in this process, in tens of milliseconds; a process takes a second to start."""
+_FEW_BYTES = 2 << 20
 _IDLE_SECONDS = 60.0
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
-class Builder:
-    """Builds one segment at a time, in a child process that ends with this one, or when it was idle for a while."""
+class _Target(Protocol):
+    @property
+    def target(self) -> Path: ...
 
-    def __init__(self) -> None:
+
+_Job = TypeVar("_Job", bound=_Target)
+_Made = TypeVar("_Made")
+
+
+class Builder:
+    """Builds segments in child processes that end with this one, or when they were idle for a while.
+
+    Args:
+        processes: Segments it builds at once.
+    """
+
+    def __init__(self, processes: int = 1) -> None:
+        self.processes = processes
         self._pool: ProcessPoolExecutor | None = None
-        self._one = asyncio.Lock()
+        self._free = asyncio.Semaphore(processes)
+        self._building = 0
         self._idle: asyncio.TimerHandle | None = None
 
     async def build(self, job: Job) -> dict[str, Any]:
-        """Builds a segment and gives its manifest.
+        """Builds a segment of columns and gives its manifest.
 
         Raises:
             Unavailable: The process died, or the disk did not take the segment; it can be tried again.
         """
-        async with self._one:
+        return await self._made(build, job, few=job.rows <= _FEW_ROWS)
+
+    async def take(self, lot: Lot) -> Taken:
+        """Builds a segment of videos as the database gave them, and says what became of them. Raises as `build`."""
+        return await self._made(build_lot, lot, few=lot.bytes <= _FEW_BYTES)
+
+    async def _made(self, make: Callable[[_Job], _Made], job: _Job, *, few: bool) -> _Made:
+        async with self._free:
+            self._building += 1
             try:
-                if job.rows <= _FEW_ROWS:
-                    return await asyncio.to_thread(build, job)
-                return await asyncio.get_running_loop().run_in_executor(self._process(), build, job)
+                if few:
+                    return await asyncio.to_thread(make, job)
+                return await asyncio.get_running_loop().run_in_executor(self._started(), make, job)
             except BrokenProcessPool as error:
                 self.close()
                 raise Unavailable("the process that builds segments died") from error
@@ -49,11 +76,14 @@ class Builder:
                 raise Unavailable(f"the segment cannot be written just now: {error}") from error
             finally:
                 # What a failed build left behind would fill a disk that is full already.
-                await asyncio.to_thread(shutil.rmtree, writing_folder(job), ignore_errors=True)
+                await asyncio.to_thread(shutil.rmtree, writing_folder(job.target), ignore_errors=True)
+                self._building -= 1
+                if self._idle is not None:
+                    self._idle.cancel()
                 self._idle = asyncio.get_running_loop().call_later(_IDLE_SECONDS, self._rest)
 
     def close(self) -> None:
-        """Ends the process, whatever it is doing: what it had begun is not a segment yet."""
+        """Ends the processes, whatever they are doing: what they had begun is not a segment yet."""
         if self._idle is not None:
             self._idle.cancel()
         pool, self._pool = self._pool, None
@@ -63,16 +93,16 @@ class Builder:
             process.kill()
         pool.shutdown(wait=False, cancel_futures=True)
 
-    def _process(self) -> ProcessPoolExecutor:
+    def _started(self) -> ProcessPoolExecutor:
         if self._idle is not None:
             self._idle.cancel()
         if self._pool is None:
             context = multiprocessing.get_context("spawn")
-            self._pool = ProcessPoolExecutor(1, context, initializer=_begin, initargs=(os.getpid(),))
+            self._pool = ProcessPoolExecutor(self.processes, context, initializer=_begin, initargs=(os.getpid(),))
         return self._pool
 
     def _rest(self) -> None:
-        if not self._one.locked():
+        if not self._building:
             self.close()
 
 

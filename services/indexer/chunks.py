@@ -69,8 +69,16 @@ class Batch:
         """Gives the batch with vectors as the index keeps them: of unit length, rounded to float16.
 
         Raises:
-            InvalidArgument: An id is malformed or comes twice, times run backwards, or a vector is missing, zero or has
-                NaN or infinity.
+            InvalidArgument: What `check` finds, or a vector is zero or has NaN or infinity.
+        """
+        self.check()
+        return Batch(self.chunks, rounded(unit(self.vectors)), self.model_revision) if self.chunks else self
+
+    def check(self) -> None:
+        """Looks at everything but the numbers in the vectors.
+
+        Raises:
+            InvalidArgument: An id is malformed or comes twice, times run backwards, or a vector is missing.
         """
         seen: set[str] = set()
         for chunk in self.chunks:
@@ -79,7 +87,7 @@ class Batch:
                 raise InvalidArgument(f"chunk {chunk.chunk_id!r} comes twice", field="chunks")
             seen.add(chunk.chunk_id)
         if not self.chunks:
-            return self
+            return
         if not self.model_revision:
             raise InvalidArgument("name the model the vectors are of", field="model_revision")
         if self.vectors.ndim != 2 or self.vectors.shape[0] != len(self.chunks) or self.vectors.shape[1] == 0:
@@ -94,7 +102,6 @@ class Batch:
                     f" of sentence vectors; {self.vectors.shape[1]} bytes belong to each",
                     field="chunks.sentence_vectors",
                 )
-        return Batch(self.chunks, rounded(unit(self.vectors)), self.model_revision)
 
 
 def check_chunk(chunk: Chunk) -> None:

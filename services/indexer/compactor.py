@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import shutil
 import time
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, MutableMapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,9 +19,9 @@ from services.common.errors import Unavailable
 from services.common.executor import BoundedExecutor
 from services.indexer.build import ORIGINS, Job, Source
 from services.indexer.builder import Builder
-from services.indexer.chunks import VideoInfo
-from services.indexer.dense import DensePolicy
+from services.indexer.dense import DenseKind, DensePolicy
 from services.indexer.head import Head
+from services.indexer.lot import Lot, Place, Taken
 from services.indexer.segment import Segment
 from services.indexer.shard import Shard
 from services.indexer.tiers import MergePolicy, Size
@@ -70,6 +70,7 @@ class Compactor:
         writes: The one thread that changes the shard.
         sealing: Builds segments of heads; quick.
         merging: Builds segments of segments; may take minutes.
+        filling: Builds segments of videos as the database gives them.
         policy: How the shard is cut.
         trouble: Where it says what does not work just now, for people.
     """
@@ -83,6 +84,7 @@ class Compactor:
         writes: BoundedExecutor,
         sealing: Builder,
         merging: Builder,
+        filling: Builder,
         policy: SegmentPolicy,
         trouble: MutableMapping[str, str] | None = None,
     ) -> None:
@@ -93,6 +95,8 @@ class Compactor:
         self._writes = writes
         self._sealing = sealing
         self._merging = merging
+        self._filling = filling
+        self._fillings = 0
         self._policy = policy
         self._building: set[str] = set()
         self._dead_since: dict[int, float] = {}
@@ -117,10 +121,32 @@ class Compactor:
             await self._writes.run(self._shard.freeze)
             self._to_seal.set()
 
-    async def add(
-        self, columns: Path, infos: Mapping[str, VideoInfo], *, rows: int, dimension: int, model_revision: str
-    ) -> None:
-        """Makes a segment of columns whose chunks are not held yet, and lets it be found.
+    @property
+    def lots_at_once(self) -> int:
+        """Lots of videos that are made into segments at once."""
+        return self._filling.processes
+
+    @contextlib.contextmanager
+    def filling(self) -> Iterator[None]:
+        """While this is entered nothing is merged: what comes of a filling is merged when all of it is there."""
+        self._fillings += 1
+        try:
+            yield
+        finally:
+            self._fillings -= 1
+            self._to_merge.set()
+
+    async def take(self, documents: Path, videos: Sequence[Place], *, dimension: int, model_revision: str) -> Taken:
+        """Makes a segment of videos as the database gave them, of which nothing is held yet, and lets it be found.
+
+        Args:
+            documents: The file they lie in.
+            videos: Where each lies.
+            dimension: Length of the vectors; others are refused.
+            model_revision: The model they are of; others are refused.
+
+        Returns:
+            What became of them.
 
         Raises:
             Unavailable: It did not work this time; nothing was changed.
@@ -128,23 +154,13 @@ class Compactor:
         name = str(ULID()).lower()
         self._building.add(name)
         try:
-            job = Job(
-                target=self._segments / name,
-                sources=[Source(columns)],
-                dimension=dimension,
-                model_revision=model_revision,
-                policy=self._policy.dense,
-                rows=rows,
-                threads=self._policy.threads,
-            )
-            await self._sealing.build(job)
-            (job.target / ORIGINS).unlink()
-            await self._writes.run(self._shard.attach, job.target, infos)
-        except OSError as error:
-            raise Unavailable(f"the segment cannot be made just now: {error}") from error
+            lot = Lot(self._segments / name, documents, videos, dimension, model_revision)
+            taken = await self._filling.take(lot)
+            if taken.rows:
+                await self._writes.run(self._shard.attach, lot.target, taken.infos)
         finally:
             self._building.discard(name)
-        self._to_merge.set()
+        return taken
 
     async def seal(self) -> None:
         """Makes a segment of all frozen heads. When this returns, the heads there were are sealed.
@@ -176,7 +192,14 @@ class Compactor:
         since = self._dead_since
         self._dead_since = {part.part.serial: since.get(part.part.serial, now) for part in segments if part.deleted}
         return [
-            Size(part.alive.count, part.deleted, now - self._dead_since.get(part.part.serial, now)) for part in segments
+            Size(
+                part.alive.count,
+                part.deleted,
+                now - self._dead_since.get(part.part.serial, now),
+                provisional=part.part.kind == DenseKind.FLAT
+                and self._policy.dense.choose(part.part.rows) != DenseKind.FLAT,
+            )
+            for part in segments
         ]
 
     async def run(self) -> None:
@@ -191,7 +214,7 @@ class Compactor:
         await self.seal()
 
     async def _keep_merged(self) -> None:
-        while not await self.compact():
+        while self._fillings or not await self.compact():
             await _called(self._to_merge)
 
     async def _persist(self, name: str, work: Callable[[], Awaitable[None]]) -> None:

@@ -1,6 +1,6 @@
 """Filling a shard from the documents: when there is no snapshot, when a slot comes, when it is built anew.
 
-What is read goes straight into segments, which another process builds while the next documents are read.
+What is read goes into lots, as the database gave it. Other processes make segments of these while the next are read.
 """
 
 from __future__ import annotations
@@ -8,38 +8,24 @@ from __future__ import annotations
 import asyncio
 import shutil
 import time
-from collections.abc import Awaitable, Callable, Collection, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
+from collections.abc import Awaitable, Callable, Collection
 
 import structlog
 from ulid import ULID
 
-from services.common.errors import EarmarkError, ModelMismatch
 from services.common.tasks import cancel
-from services.common.videos.model import ChunkRecord, SliceState, Video, VideoStatus
 from services.common.videos.store import VideoStore
-from services.indexer.chunks import Batch, VideoInfo
-from services.indexer.columns import ColumnWriter
+from services.common.videos.stored import StoredVideo
 from services.indexer.indexing import Indexing
-from services.indexer.record import encode
-from services.indexer.records import INDEXABLE, slice_batch, video_info
+from services.indexer.lot import LotWriter, vectors_of
 from services.indexer.replica import Opened
 
 log = structlog.get_logger()
 
-ROWS_AT_ONCE = 65_536
-"""Rows of a segment made here. What is read while it is built lies in files, not in memory."""
-
-
-@dataclass(slots=True)
-class _Lot:
-    """What goes into one segment."""
-
-    folder: Path
-    writer: ColumnWriter
-    infos: dict[str, VideoInfo] = field(default_factory=dict)
-    done: list[tuple[Video, str]] = field(default_factory=list)
+LARGEST_LOT_BYTES = 128 << 20
+"""Documents that go into one segment made here: some 30,000 chunks. What waits to be built lies in files."""
+_FIRST_LOT_BYTES = 16 << 20
+"""The first are smaller, each twice as large as the one before, so that building begins soon after reading."""
 
 
 class Filling:
@@ -55,113 +41,76 @@ class Filling:
     def __init__(
         self, opened: Opened, *, videos: VideoStore, indexing: Indexing, end: Callable[[], Awaitable[int]]
     ) -> None:
-        self._opened = opened
+        self._compactor = opened.compactor
         self._videos = videos
         self._indexing = indexing
         self._end = end
         self._model = opened.shard.model_revision
         self._dimension = opened.shard.dimension
-        self._lot: _Lot | None = None
-        self._under_way: asyncio.Task[None] | None = None
+        self._chunks = 0
+        self._shipped = 0
+        self._lot: LotWriter | None = None
+        self._under_way: set[asyncio.Task[None]] = set()
 
     async def run(self, slots: Collection[int]) -> None:
         """Fills it. Raises what MongoDB and the disk raise; the slots have to be dropped before it is tried again."""
-        started, chunks = time.perf_counter(), 0
+        started = time.perf_counter()
         if not self._model:
             # What most were embedded with, not what happens to be read first: the others are refused.
             models = await self._videos.embedding_models(slots)
             self._model = max(models, key=lambda model: (models[model], model), default="")
         try:
-            async for video, records in self._videos.scan(slots):
-                chunks += await self._take(video, records)
-            await self._ship()
-            await self._finish()
+            with self._compactor.filling():
+                async for stored in self._videos.scan(slots):
+                    await self._take(stored)
+                await self._ship()
+                await self._built(0)
         finally:
-            if self._under_way is not None:
-                await cancel([self._under_way])
+            await cancel(self._under_way)
             if self._lot is not None:
-                shutil.rmtree(self._lot.folder, ignore_errors=True)
+                shutil.rmtree(self._lot.path.parent, ignore_errors=True)
         seconds = round(time.perf_counter() - started, 3)
-        log.info("slots_filled", slots=len(slots), chunks=chunks, seconds=seconds)
+        log.info("slots_filled", slots=len(slots), chunks=self._chunks, seconds=seconds)
 
-    async def _take(self, video: Video, records: Sequence[ChunkRecord]) -> int:
-        taken = 0
-        by_slice: dict[str, list[ChunkRecord]] = {}
-        for record in records:
-            by_slice.setdefault(record.slice_id, []).append(record)
-        for part in video.slices:
-            if part.state not in INDEXABLE:
-                continue
-            try:
-                batch = self._checked(slice_batch(video, part.slice_id, by_slice.get(part.slice_id, ())))
-            except EarmarkError as error:
-                await self._indexing.refuse(video, part.slice_id, error)
-                continue
-            lot = self._add(batch)
-            if batch.chunks:
-                lot.infos[video.video_id] = video_info(video)
-            # Also one that is moved on already: who did it may have died before the video was settled.
-            if part.state is SliceState.EMBEDDED or video.status is VideoStatus.PROCESSING:
-                lot.done.append((video, part.slice_id))
-            taken += len(batch.chunks)
-        if self._lot is not None and self._lot.writer.rows >= ROWS_AT_ONCE:
-            await self._ship()
-        return taken
-
-    def _checked(self, batch: Batch) -> Batch:
-        batch = batch.checked()
-        if not batch.chunks:
-            return batch
-        self._model = self._model or batch.model_revision
-        if batch.model_revision == self._model:
-            self._dimension = self._dimension or batch.vectors.shape[1]
-        if (batch.model_revision, batch.vectors.shape[1]) != (self._model, self._dimension):
-            raise ModelMismatch(
-                f"the index holds vectors of {self._model} with {self._dimension} numbers, these are of "
-                f"{batch.model_revision} with {batch.vectors.shape[1]}; embed everything again with one model",
-                metadata={"index_model": self._model, "model": batch.model_revision},
-            )
-        return batch
-
-    def _add(self, batch: Batch) -> _Lot:
+    async def _take(self, stored: StoredVideo) -> None:
+        if not self._dimension:
+            model, dimension = vectors_of(stored)
+            self._model = self._model or model
+            self._dimension = dimension if model == self._model else 0
         if self._lot is None:
-            folder = self._opened.compactor.work / str(ULID()).lower()
+            folder = self._compactor.work / str(ULID()).lower()
             folder.mkdir(parents=True)
-            self._lot = _Lot(folder, ColumnWriter(folder))
-        lot = self._lot
-        for chunk in batch.chunks:
-            lot.writer.add(
-                encode(chunk),
-                chunk.sentence_vectors,
-                video_id=chunk.video_id,
-                language=chunk.language,
-                speaker=chunk.speaker,
-            )
-        if batch.chunks:
-            lot.writer.add_vectors(batch.vectors)
-        return lot
+            self._lot = LotWriter(folder / "lot.bson")
+        self._lot.add(stored)
+        if self._lot.bytes >= min(_FIRST_LOT_BYTES << self._shipped, LARGEST_LOT_BYTES):
+            await self._ship()
 
     async def _ship(self) -> None:
-        """Lets the segment be built and goes on; waits for the one before, so that two lots exist at most."""
-        await self._finish()
+        """Lets the segment be built and goes on, but has no more lots than are built at once, and one."""
+        await self._built(self._compactor.lots_at_once - 1)
         lot, self._lot = self._lot, None
         if lot is not None:
-            self._under_way = asyncio.ensure_future(self._build(lot))
+            self._shipped += 1
+            self._under_way.add(asyncio.ensure_future(self._build(lot)))
 
-    async def _finish(self) -> None:
-        if self._under_way is not None:
-            await self._under_way
-            self._under_way = None
+    async def _built(self, left: int) -> None:
+        """Waits until so many lots at most are under way. Raises what building one raised."""
+        while len(self._under_way) > left:
+            done, self._under_way = await asyncio.wait(self._under_way, return_when=asyncio.FIRST_COMPLETED)
+            for one in done:
+                one.result()
 
-    async def _build(self, lot: _Lot) -> None:
-        lot.writer.close(self._dimension)
+    async def _build(self, lot: LotWriter) -> None:
         try:
-            if lot.writer.rows:
-                await self._opened.compactor.add(
-                    lot.folder, lot.infos, rows=lot.writer.rows, dimension=self._dimension, model_revision=self._model
-                )
+            lot.close()
+            taken = await self._compactor.take(
+                lot.path, lot.videos, dimension=self._dimension, model_revision=self._model
+            )
         finally:
-            shutil.rmtree(lot.folder, ignore_errors=True)
+            shutil.rmtree(lot.path.parent, ignore_errors=True)
+        for video, slice_id, error in taken.refused:
+            await self._indexing.refuse(video, slice_id, error)
         # The end as it is now: of what was read some came into the stream after the filling began, and a replica that
         # has followed it to a sequence of before does not have that yet.
-        await self._indexing.indexed(lot.done, sequence=await self._end())
+        await self._indexing.indexed(taken.done, sequence=await self._end())
+        self._chunks += taken.rows

@@ -24,8 +24,9 @@ def encode(chunk: Chunk) -> bytes:
     )
     _set(message.start_offset, chunk.start_time)
     _set(message.end_offset, chunk.end_time)
+    add = message.sentence_marks.add
     for offset, start in chunk.marks:
-        _set(message.sentence_marks.add(char_offset=offset).start_offset, start)
+        _set(add(char_offset=offset).start_offset, start)
     return message.SerializeToString()
 
 
@@ -62,6 +63,5 @@ def seconds(duration: Duration) -> float:
 
 
 def _set(duration: Duration, value: float) -> None:
-    nanos = round(value * 1e9)
-    duration.seconds, duration.nanos = nanos // 1_000_000_000, nanos % 1_000_000_000
-    duration.SetInParent()
+    # Setting a field of it puts it into its message, to 0 as well.
+    duration.seconds, duration.nanos = divmod(round(value * 1e9), 1_000_000_000)

@@ -44,6 +44,7 @@ class Threads:
         files: One thread for snapshots.
         sealing: The process that makes segments of heads.
         merging: The process that makes segments of segments.
+        filling: The processes that make segments of what the database gives.
     """
 
     searches: BoundedExecutor
@@ -52,6 +53,7 @@ class Threads:
     files: BoundedExecutor
     sealing: Builder = field(default_factory=Builder)
     merging: Builder = field(default_factory=Builder)
+    filling: Builder = field(default_factory=Builder)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +109,7 @@ class Replica:
         self._moved = asyncio.Condition()
         self._snapshot_lock = asyncio.Lock()
         self._snapshot_of: tuple[int, int, frozenset[int]] | None = None
+        self._snapshot_segments: frozenset[str] = frozenset()
         self._snapshot_at = time.time()
         self._whole = False
 
@@ -159,7 +162,7 @@ class Replica:
         self.snapshot_sequence = loaded.shard.applied_sequence
         self._take(self._with_compactor(loaded.shard))
         if not loaded.damaged and not loaded.undescribed:
-            self._snapshot_of = self._state_mark()
+            self._snapshot_of, self._snapshot_segments = self._state_mark(), self._segments()
         self._whole = not loaded.damaged
         return loaded
 
@@ -199,6 +202,7 @@ class Replica:
             writes=self._threads.writes,
             sealing=self._threads.sealing,
             merging=self._threads.merging,
+            filling=self._threads.filling,
             policy=self._policy,
             trouble=self.trouble,
         )
@@ -313,14 +317,18 @@ class Replica:
     # ── snapshots and order ──────────────────────────────────────────────────────────────────────
 
     async def snapshot(self) -> None:
-        """Takes a snapshot if something changed since the last one. Searches and changes go on meanwhile.
+        """Takes a snapshot if something changed since the last one, or was merged: a restart would merge it again.
+
+        Searches and changes go on meanwhile.
 
         Raises:
             Unavailable: The disk does not take it.
         """
         async with self._snapshot_lock:
             opened = self._opened
-            if opened is None or not self._whole or self._state_mark() == self._snapshot_of:
+            if opened is None or not self._whole:
+                return
+            if self._state_mark() == self._snapshot_of and self._segments() == self._snapshot_segments:
                 return
             mark = self._state_mark()
             _, sequence, slots = mark
@@ -337,6 +345,7 @@ class Replica:
             except OSError as error:
                 raise Unavailable(f"the snapshot cannot be written just now: {error}") from error
             self._snapshot_of, self.snapshot_sequence = mark, sequence
+            self._snapshot_segments = frozenset(segment_id for segment_id, _, _ in state.segments)
             self._snapshot_at = time.time()
             await self._threads.files.run(self._snapshots.prune, self._in_use)
 
@@ -373,12 +382,16 @@ class Replica:
         finally:
             self._threads.sealing.close()
             self._threads.merging.close()
+            self._threads.filling.close()
             if self._opened is not None:
                 await self._threads.writes.run(self._opened.shard.close)
                 self._opened = None
 
     def _state_mark(self) -> tuple[int, int, frozenset[int]]:
         return self.shard.changes, self.shard.applied_sequence, self.slots
+
+    def _segments(self) -> frozenset[str]:
+        return frozenset(part.part.segment_id for part in self.shard.segments)
 
     def _in_use(self) -> set[str]:
         opened = [opened for opened in (self._opened, self._beside) if opened is not None]

@@ -61,6 +61,8 @@ class Settings(CommonSettings):
     """Time after which a deleted chunk has left the files of its segment."""
     build_threads: int = Field(default=1, ge=1, le=256)
     """Threads that building a segment may use."""
+    fill_processes: int = Field(default=min(2, os.cpu_count() or 1), ge=1, le=64)
+    """Processes that make segments of the documents while the index is filled from them; each takes some 200 MB."""
     search_threads: int = Field(default=min(4, os.cpu_count() or 1), ge=1, le=256)
     """Searches that run at once. A gateway with more for this replica sends them together (docs/architecture.md)."""
     search_queue: int = Field(default=64, ge=0, le=10_000)

@@ -12,11 +12,19 @@ _FEW: Final = 8
 
 
 class Size(NamedTuple):
-    """What counts of a segment: its living rows, its dead rows, and for how many seconds it has had one of these."""
+    """What counts of a segment.
+
+    Attributes:
+        live: Its living rows.
+        dead: Its dead rows.
+        dead_seconds: For how many seconds it has had one of these.
+        provisional: Whether its rows are more than should be compared one by one, as a filling leaves them.
+    """
 
     live: int
     dead: int = 0
     dead_seconds: float = 0.0
+    provisional: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,12 +49,20 @@ class MergePolicy:
         """Gives the places of the segments to merge next; one place to write one anew; none when all is well."""
         tiers: defaultdict[int, list[int]] = defaultdict(list)
         for place, size in enumerate(segments):
-            tiers[self._tier(size.live)].append(place)
+            if not size.provisional:
+                tiers[self._tier(size.live)].append(place)
         for _, places in sorted(tiers.items()):
             if len(places) >= self.factor:
                 chosen = self._fitting(places, segments)
                 if len(chosen) > 1:
                     return chosen
+        if provisional := [size.live for size in segments if size.provisional]:
+            # All at once, with what is no larger: the index of the vectors takes by far the most of a merge, and so it
+            # is built only once.
+            chosen = self._fitting([at for at, size in enumerate(segments) if size.live <= max(provisional)], segments)
+            if any(segments[place].provisional for place in chosen):
+                return chosen
+            return [next(place for place, size in enumerate(segments) if size.provisional)]
         wasteful = [(size.dead, place) for place, size in enumerate(segments) if self._is_wasteful(size)]
         return [max(wasteful)[1]] if wasteful else []
 

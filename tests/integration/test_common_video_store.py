@@ -20,6 +20,7 @@ from services.common.videos.model import (
     VideoWarning,
 )
 from services.common.videos.store import VideoStore
+from services.common.videos.stored import chunk_records
 from tests.support.mesh import Backbone
 
 SOURCE = Source(filename="talk.mp4", content_type="video/mp4", bytes=5, sha256="0" * 64)
@@ -184,8 +185,8 @@ async def test_a_full_document_continues_beside_itself(backbone: Backbone) -> No
     assert len(raw["transcripts"]) < 6
     assert len(await store.chunks(video_id)) == 6
     assert [len(await store.chunks(video_id, s)) for s in ("00000", "00001", "00002")] == [2, 2, 2]
-    scanned = [chunks async for _, chunks in store.scan({slot_of(video_id)})]
-    assert [len(chunks) for chunks in scanned] == [6]
+    scanned = [stored.read() async for stored in store.scan({slot_of(video_id)})]
+    assert [(video.video_id, len(chunk_records(fields))) for video, fields in scanned] == [(video_id, 6)]
     await store.mark_deleting(video_id)
     await store.remove(video_id)
     assert await backbone.database["continuations"].count_documents({}) == 0
@@ -258,9 +259,9 @@ async def test_an_edit_replaces_the_chunks_of_its_slice_alone(backbone: Backbone
         assert await store.slice_embedded(video_id, "00001", chunks=new, embedding_model="minilm", edit=f"e{turn}")
         assert not await store.slice_embedded(video_id, "00001", chunks=[], embedding_model="minilm", edit=f"e{turn}")
         assert [c.text for c in await store.chunks(video_id)] == ["one"] + [f"edit {turn}"] * turn
-        assert [c.text for _, all_of_it in [one async for one in store.scan(range(256))] for c in all_of_it] == [
-            "one"
-        ] + [f"edit {turn}"] * turn
+        (_, fields), *others = [stored.read() async for stored in store.scan(range(256))]
+        assert [c.text for c in chunk_records(fields)] == ["one"] + [f"edit {turn}"] * turn
+        assert not others
         assert not await store.slice_indexed(video_id, "00001", edit="")  # what an indexer has read before
         assert await store.slice_indexed(video_id, "00001", edit=f"e{turn}")
         assert (await store.get(video_id)).status is VideoStatus.READY

@@ -10,9 +10,10 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Mapping
-from typing import Any
 
 import structlog
+from bson.codec_options import CodecOptions
+from bson.raw_bson import RawBSONDocument
 from google.protobuf.message import Message
 from nats.errors import Error as NatsError
 from pymongo import ASCENDING, DESCENDING
@@ -36,6 +37,7 @@ from services.common.videos.model import (
     VideoStatus,
     VideoWarning,
 )
+from services.common.videos.stored import Document, StoredVideo, chunk_records, chunks_that_count
 
 log = structlog.get_logger()
 
@@ -49,7 +51,8 @@ _WITHOUT_CHUNKS = {"transcripts": 0}
 _OPEN = [VideoStatus.UPLOADED, VideoStatus.PROCESSING, VideoStatus.FAILED, VideoStatus.READY]
 _UNDONE = [SliceState.CUT, SliceState.TRANSCRIBED, SliceState.EMBEDDED]
 
-Document = dict[str, Any]
+_RAW: CodecOptions[RawBSONDocument] = CodecOptions(document_class=RawBSONDocument)
+"""Documents are handed on as they come."""
 
 
 def _now() -> dt.datetime:
@@ -166,7 +169,7 @@ class VideoStore:
         if doc is None:
             return []
         wanted = (f for f in await self._all_chunks(doc) if slice_id is None or f["slice_id"] == slice_id)
-        return sorted((ChunkRecord.from_document(f) for f in wanted), key=lambda chunk: chunk.chunk_id)
+        return chunk_records(wanted)
 
     async def embedding_models(self, slots: Collection[int]) -> dict[str, int]:
         """Gives the models that videos of `slots` were embedded with, and how many videos each."""
@@ -177,13 +180,14 @@ class VideoStore:
         ]
         return {doc["_id"]: doc["videos"] async for doc in await self._videos.aggregate(stages)}
 
-    async def scan(self, slots: Collection[int]) -> AsyncIterator[tuple[Video, list[ChunkRecord]]]:
+    async def scan(self, slots: Collection[int]) -> AsyncIterator[StoredVideo]:
         """Gives every video of `slots` that is not being deleted, with all its chunks, for a rebuild of an index."""
         query = {"slot": {"$in": sorted(slots)}, "status": {"$ne": VideoStatus.DELETING}}
-        async for doc in self._videos.find(query, batch_size=16):
-            fields = await self._all_chunks(doc)
-            chunks = sorted((ChunkRecord.from_document(f) for f in fields), key=lambda chunk: chunk.chunk_id)
-            yield Video.from_document(doc), chunks
+        continuations = self._continuations.with_options(codec_options=_RAW)
+        async for doc in self._videos.with_options(codec_options=_RAW).find(query, batch_size=16):
+            of_it = {"video_id": doc["_id"]}
+            more = [bytes(part.raw) async for part in continuations.find(of_it)] if doc.get("continued") else []
+            yield StoredVideo(doc["_id"], bytes(doc.raw), tuple(more))
 
     async def former_chunks(self, video_id: str, slice_id: str) -> list[ChunkRecord]:
         """Gives what is stored of a slice from before it was edited, for the vectors that are right still."""
@@ -195,16 +199,9 @@ class VideoStore:
         return [ChunkRecord.from_document(f) for f in fields]
 
     async def _all_chunks(self, doc: Document) -> list[Document]:
-        """Gives the chunks of a document and of its continuations, as far as those are of the edit that counts."""
-        fields: list[Document] = doc["transcripts"]
-        if doc.get("continued"):
-            edits = {entry["slice_id"]: entry.get("edit") or "" for entry in doc["slices"]}
-            inside = {entry["slice_id"] for entry in fields}
-            async for more in self._continuations.find({"video_id": doc["_id"]}):
-                part = more["slice_id"]
-                if part not in inside and more.get("edit", "") == edits.get(part):
-                    fields += more["transcripts"]
-        return fields
+        if not doc.get("continued"):
+            return chunks_that_count(doc, ())
+        return chunks_that_count(doc, [more async for more in self._continuations.find({"video_id": doc["_id"]})])
 
     # ── the way of a video ───────────────────────────────────────────────────────────────────────
 

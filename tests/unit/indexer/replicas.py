@@ -42,6 +42,7 @@ async def running_replica(
     finally:
         threads.sealing.close()
         threads.merging.close()
+        threads.filling.close()
         if replica.open:
             replica.shard.close()
         for executor in (threads.searches, threads.writes, threads.files):

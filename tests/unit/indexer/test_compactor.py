@@ -16,9 +16,8 @@ from services.common.tasks import cancel
 from services.indexer.build import Job, Source
 from services.indexer.builder import Builder
 from services.indexer.chunks import PutChunks, RemoveVideo, VideoInfo
-from services.indexer.columns import ColumnWriter
 from services.indexer.compactor import FAILED, MOST_FROZEN, Compactor, SegmentPolicy
-from services.indexer.record import encode
+from services.indexer.dense import DenseKind, DensePolicy
 from services.indexer.segment import Segment
 from services.indexer.shard import Shard
 from services.indexer.snapshot import Origin, SnapshotFolder, State
@@ -35,9 +34,9 @@ from tests.unit.indexer.builders import (
     put,
     replace,
     texts,
-    vector_of,
     write_snapshot,
 )
+from tests.unit.indexer.documents import given, metadata, record, stored
 
 POLICY = SegmentPolicy(head_rows=4, merge=MergePolicy(smallest_rows=4, factor=2, deleted_share=0.2))
 
@@ -67,7 +66,7 @@ class Bench:
     def __init__(self, folder: Path, policy: SegmentPolicy = POLICY) -> None:
         self.shard = Shard()
         self.folder = SnapshotFolder(folder, Origin(0, "stream"))
-        self.sealing, self.merging = GatedBuilder(), GatedBuilder()
+        self.sealing, self.merging, self.filling = GatedBuilder(), GatedBuilder(), Builder()
         self.writes = BoundedExecutor("writer", threads=1, queue=64)
         self.compactor = Compactor(
             self.shard,
@@ -76,6 +75,7 @@ class Bench:
             writes=self.writes,
             sealing=self.sealing,
             merging=self.merging,
+            filling=self.filling,
             policy=policy,
         )
 
@@ -98,6 +98,7 @@ class Bench:
     def close(self) -> None:
         self.sealing.close()
         self.merging.close()
+        self.filling.close()
         self.shard.close()
         self.writes.close()
 
@@ -369,48 +370,51 @@ async def test_a_segment_is_in_use_from_before_it_is_there(bench: Bench) -> None
     assert bench.compactor.in_use == {name}
 
 
-def columns(folder: Path, *said: str) -> Path:
-    folder.mkdir(parents=True)
-    writer = ColumnWriter(folder)
-    for number, text in enumerate(said):
-        item = chunk("vid_new", text, number=number)
-        writer.add(encode(item), b"", video_id="vid_new", language="en", speaker="")
-        writer.add_vectors(vector_of(text)[None])
-    writer.close(DIMENSION)
-    return folder
-
-
-async def test_columns_become_a_segment_at_once(bench: Bench, tmp_path: Path) -> None:
+async def test_what_the_database_gave_becomes_a_segment_at_once(bench: Bench, tmp_path: Path) -> None:
     bench.shard.apply([replace("vid_a", "apple")])
-    infos = {"vid_new": VideoInfo("New", tags=("red",))}
-    await bench.compactor.add(
-        columns(tmp_path / "c", "pear", "plum"), infos, rows=2, dimension=DIMENSION, model_revision=MODEL
-    )
+    lot = given(tmp_path / "lot", stored("vid_new", record("vid_new", "pear"), record("vid_new", "plum", number=1)))
+    taken = await bench.compactor.take(lot.documents, lot.videos, dimension=DIMENSION, model_revision=MODEL)
+    assert taken.rows == 2
     assert kinds(bench.shard) == ["flat", "head"]
     assert all_texts(bench.shard) == ["apple", "pear", "plum"]
-    assert bench.shard.videos.info("vid_new") == infos["vid_new"]
-    same = Shard()
-    same.apply([replace("vid_a", "apple"), replace("vid_new", "pear", "plum", info=infos["vid_new"])])
-    assert digest(bench.shard) == digest(same)
+    assert bench.shard.videos.info("vid_new") == taken.infos["vid_new"]
     bench.folder.prune(lambda: bench.compactor.in_use)
     state = State.of(bench.shard, applied_sequence=1, slots=ALL_SLOTS)
     assert [videos for _, _, videos in state.segments] == [["vid_new"]]
 
 
-async def test_columns_that_cannot_be_built_change_nothing(bench: Bench, tmp_path: Path) -> None:
+async def test_what_cannot_be_built_changes_nothing(bench: Bench, tmp_path: Path) -> None:
     bench.shard.apply([replace("vid_a", "apple")])
     before = digest(bench.shard)
-    source = columns(tmp_path / "c", "pear")
+    lot = given(tmp_path / "lot", stored("vid_new", record("vid_new", "pear")))
+    other = given(tmp_path / "other", stored("vid_new", record("vid_new", "pear"), metadata=metadata("other@2")))
     kept = _moved(bench.folder.segments)
     with pytest.raises(Unavailable):
-        await bench.compactor.add(source, {"vid_new": VideoInfo()}, rows=1, dimension=DIMENSION, model_revision=MODEL)
+        await bench.compactor.take(lot.documents, lot.videos, dimension=DIMENSION, model_revision=MODEL)
     assert digest(bench.shard) == before
     assert bench.compactor.in_use == set()
     bench.folder.segments.unlink()
     kept.rename(bench.folder.segments)
     with pytest.raises(ValueError, match="other@2"):
-        await bench.compactor.add(
-            source, {"vid_new": VideoInfo()}, rows=1, dimension=DIMENSION, model_revision="other@2"
-        )
+        await bench.compactor.take(other.documents, other.videos, dimension=DIMENSION, model_revision="other@2")
     assert digest(bench.shard) == before
     assert bench.shard.video_count == 1
+
+
+async def test_what_a_filling_leaves_is_merged_at_once_when_it_ends(tmp_path: Path) -> None:
+    policy = SegmentPolicy(dense=DensePolicy(kind=DenseKind.IVF, flat_rows=1), merge=MergePolicy(smallest_rows=8))
+    bench = Bench(tmp_path / "index", policy)
+    running = asyncio.create_task(bench.compactor.run())
+    try:
+        with bench.compactor.filling():
+            for name in ("vid_a", "vid_b"):
+                lot = given(tmp_path / name, stored(name, *(record(name, f"{name} {n}", number=n) for n in range(6))))
+                await bench.compactor.take(lot.documents, lot.videos, dimension=DIMENSION, model_revision=MODEL)
+            await bench.seal("something small", video="vid_c")
+            before = digest(bench.shard)
+            assert kinds(bench.shard) == ["flat"] * 3
+        await eventually(lambda: kinds(bench.shard) == ["ivf"])
+        assert digest(bench.shard) == before
+    finally:
+        await cancel([running])
+        bench.close()

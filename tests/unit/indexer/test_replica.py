@@ -13,6 +13,7 @@ from services.common.ids import SLOTS, slot_of
 from services.indexer.chunks import DropSlots, Filter, Found, Query, RemoveVideo
 from services.indexer.compactor import SegmentPolicy
 from services.indexer.replica import Replica, SlotsNotHeld
+from services.indexer.tiers import MergePolicy
 from tests.support.waiting import eventually
 from tests.unit.indexer.builders import ALL_SLOTS, MODEL, chunk, found_chunk, put, replace, vector_of
 from tests.unit.indexer.replicas import RunningReplica, running_replica
@@ -245,6 +246,26 @@ async def test_a_snapshot_is_taken_when_there_is_news_and_only_then(running: Run
     assert replica.snapshot_sequence == 9
 
 
+async def test_what_was_merged_is_not_merged_again_by_a_restart(tmp_path: Path) -> None:
+    policy = SegmentPolicy(merge=MergePolicy(smallest_rows=4, factor=2))
+    async with running_replica(tmp_path, policy=policy) as running:
+        replica = running.replica
+        replica.begin_anew()
+        for video_id in VIDEOS[:2]:
+            await replica.apply([replace(video_id, "apple")])
+            await replica.snapshot()
+        before = running.folder.newest()
+        assert await replica.opened.compactor.compact()
+        await replica.snapshot()
+        merged = running.folder.newest()
+        assert merged != before
+        await replica.snapshot()
+        assert running.folder.newest() == merged
+        loaded = running.folder.load()
+        assert loaded is not None
+        assert [part.alive.count for part in loaded.shard.segments] == [2]
+
+
 async def test_what_is_in_memory_alone_is_sealed_by_a_snapshot(running: RunningReplica, replica: Replica) -> None:
     await replica.snapshot()
     loaded = running.folder.load()
@@ -257,7 +278,7 @@ async def test_a_slot_that_goes_while_a_snapshot_is_made_is_not_said_to_be_held(
 ) -> None:
     """Else a restart would take the slot for held, with nothing in it."""
     gone = SLOT["vid_a"]
-    building = running.threads.sealing._one
+    building = running.threads.sealing._free
     async with building:
         snapshot = asyncio.ensure_future(replica.snapshot())
         await eventually(lambda: replica.shard.frozen)

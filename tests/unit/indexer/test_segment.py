@@ -44,7 +44,7 @@ def job(tmp_path: Path, *sources: Source, kind: DenseKind | None = None) -> Job:
 def made(tmp_path: Path) -> Path:
     one = job(tmp_path, Source(columns_of(tmp_path / "work" / "0", CHUNKS)))
     build(one)
-    assert not writing_folder(one).exists()
+    assert not writing_folder(one.target).exists()
     return one.target
 
 
@@ -160,8 +160,8 @@ def test_of_nothing_no_segment_is_made(tmp_path: Path) -> None:
 
 def test_what_an_earlier_attempt_left_is_in_nobodys_way(tmp_path: Path) -> None:
     one = job(tmp_path, Source(columns_of(tmp_path / "0", CHUNKS)))
-    writing_folder(one).mkdir(parents=True)
-    (writing_folder(one) / "rubbish").write_bytes(b"x")
+    writing_folder(one.target).mkdir(parents=True)
+    (writing_folder(one.target) / "rubbish").write_bytes(b"x")
     build(one)
     assert "rubbish" not in read_manifest(one.target)["files"]
     verify(one.target)

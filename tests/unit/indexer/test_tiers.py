@@ -57,3 +57,13 @@ def test_merging_ends_and_copies_each_chunk_seldom() -> None:
     assert sum(rows for rows, _ in segments) == 100_000
     assert len(segments) <= 3 * 6
     assert max(copied for _, copied in segments) <= np.ceil(np.log(1000) / np.log(4))
+
+
+def test_what_a_filling_left_is_merged_together_after_the_small_ones() -> None:
+    left = [Size(900, provisional=True), Size(100), Size(950, provisional=True), Size(1600)]
+    assert POLICY.choose(left) == [0, 1, 2]  # with what is no larger
+    assert POLICY.choose([*left, *[Size(100)] * 3]) == [1, 4, 5, 6]
+    assert POLICY.choose([Size(4000, provisional=True), Size(900, provisional=True)]) == [0, 1]
+    assert POLICY.choose([Size(4000, provisional=True), Size(1500, provisional=True)]) == [1]
+    # As large as no merge makes one: written anew alone.
+    assert POLICY.choose([Size(100), Size(6000, provisional=True)]) == [1]
