@@ -12,6 +12,7 @@ from ulid import ULID
 from services.common.executor import BoundedExecutor
 from services.common.ids import SLOTS
 from services.indexer.build import ORIGINS, Job, Source, build
+from services.indexer.builder import Builder
 from services.indexer.chunks import Batch, Chunk, Vectors, VideoInfo
 from services.indexer.columns import ColumnWriter
 from services.indexer.compactor import SegmentPolicy
@@ -26,6 +27,8 @@ MODEL = "bench"
 ORIGIN = Origin(0, "bench")
 ALL_SLOTS = frozenset(range(SLOTS))
 SEARCHES_WAITING = 256
+FILL_PROCESSES = 2
+"""As many as production has."""
 
 
 def video_id(number: int) -> str:
@@ -111,6 +114,7 @@ def replica(folder: Path, policy: SegmentPolicy, threads: int) -> Replica:
             parallel=threads,
             writes=BoundedExecutor("index-writer", threads=1, queue=64, niceness=WRITER_NICENESS),
             files=BoundedExecutor("index-files", threads=1, queue=16),
+            filling=Builder(FILL_PROCESSES),
         ),
         policy=policy,
     )
