@@ -38,7 +38,8 @@ def nats_url(port: int) -> str:
 
 def mongo_url(port: int) -> str:
     """URL of the embedded MongoDB or stand-in."""
-    return f"mongodb://{HOST}:{port}/?directConnection=true"
+    # Polled: there is no other server to change over to, and connections that wait for news of this one cost more.
+    return f"mongodb://{HOST}:{port}/?directConnection=true&serverMonitoringMode=poll"
 
 
 def nats(data: DataDir, port: int) -> ChildSpec:
