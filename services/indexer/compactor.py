@@ -97,6 +97,7 @@ class Compactor:
         self._merging = merging
         self._filling = filling
         self._fillings = 0
+        self._filled: set[str] = set()
         self._policy = policy
         self._building: set[str] = set()
         self._dead_since: dict[int, float] = {}
@@ -158,6 +159,7 @@ class Compactor:
             taken = await self._filling.take(lot)
             if taken.rows:
                 await self._writes.run(self._shard.attach, lot.target, taken.infos)
+                self._filled.add(name)
         finally:
             self._building.discard(name)
         return taken
@@ -188,7 +190,7 @@ class Compactor:
             return bool(chosen)
 
     def _sizes(self, segments: Sequence[PartView]) -> list[Size]:
-        now = time.monotonic()
+        now, filled = time.monotonic(), self._filled_rows(segments)
         since = self._dead_since
         self._dead_since = {part.part.serial: since.get(part.part.serial, now) for part in segments if part.deleted}
         return [
@@ -197,10 +199,17 @@ class Compactor:
                 part.deleted,
                 now - self._dead_since.get(part.part.serial, now),
                 provisional=part.part.kind == DenseKind.FLAT
-                and self._policy.dense.choose(part.part.rows) != DenseKind.FLAT,
+                and self._policy.dense.choose(max(part.part.rows, filled.get(part.part.segment_id, 0)))
+                != DenseKind.FLAT,
             )
             for part in segments
         ]
+
+    def _filled_rows(self, segments: Sequence[PartView]) -> dict[str, int]:
+        """Gives, for each segment that a filling made, the rows of all these: they count as one until merged."""
+        rows = {part.part.segment_id: part.part.rows for part in segments if part.part.segment_id in self._filled}
+        self._filled &= rows.keys()
+        return dict.fromkeys(rows, sum(rows.values()))
 
     async def run(self) -> None:
         """Seals and merges for ever. What fails is tried again, later and later."""

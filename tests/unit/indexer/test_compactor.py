@@ -401,8 +401,10 @@ async def test_what_cannot_be_built_changes_nothing(bench: Bench, tmp_path: Path
     assert bench.shard.video_count == 1
 
 
-async def test_what_a_filling_leaves_is_merged_at_once_when_it_ends(tmp_path: Path) -> None:
-    policy = SegmentPolicy(dense=DensePolicy(kind=DenseKind.IVF, flat_rows=1), merge=MergePolicy(smallest_rows=8))
+@pytest.mark.parametrize("flat_rows", [1, 8])  # too few for each, and for both together
+async def test_what_a_filling_leaves_is_merged_at_once_when_it_ends(tmp_path: Path, flat_rows: int) -> None:
+    dense = DensePolicy(kind=DenseKind.IVF, flat_rows=flat_rows)
+    policy = SegmentPolicy(dense=dense, merge=MergePolicy(smallest_rows=8))
     bench = Bench(tmp_path / "index", policy)
     running = asyncio.create_task(bench.compactor.run())
     try:
