@@ -82,7 +82,7 @@ def test_cpus_in_place_of_gpus_and_transcripts_in_place_of_media() -> None:
     gpu, cpu, words = made(), made(gpu=False), made(media=False)
     assert gpu.total("gpus") >= 1
     assert (cpu.total("gpus"), cpu.backfill_gpu_hours) == (0, 0)
-    assert cpu.backfill_core_hours == pytest.approx(gpu.backfill_core_hours + 100_000 / 3.9, rel=1e-6)
+    assert cpu.backfill_core_hours == pytest.approx(gpu.backfill_core_hours + 100_000 / 8.6, rel=1e-6)
     assert words.object_gib < gpu.object_gib / 10
 
 
