@@ -14,7 +14,7 @@ import numpy as np
 
 from services.indexer.chunks import Ids, Vectors
 from services.indexer.dense_effort import Effort, EffortCurve
-from services.indexer.dense_exact import Halves, Take, best, codes, flat_index, many_threads, widened
+from services.indexer.dense_exact import Halves, Take, codes, flat_index, many_threads, widened
 from services.indexer.dense_finders import BRUTE_ROWS, IvfFinder
 from services.indexer.dense_graph import GraphFinder, byte_scale, byte_values
 from services.indexer.dense_kinds import DenseKind
@@ -52,6 +52,9 @@ _LEAST_NODES = 64
 _LEAST_CANDIDATES = 24
 """Candidates of coarse codes for each row asked for, at the smallest k measured: 6 were measured enough for made-up
 questions and gave 0.960 of what held-out texts asked for. Comparing a hundred more takes 0.05 ms."""
+
+_ROUNDING = 1e-5
+"""Cosines of the same two vectors may differ by so much, by the order in which they were added up."""
 
 _STEP = 1.5
 _CLOSE = 1.06
@@ -197,13 +200,13 @@ def _calibrated(
     finder = finder_of(index, vectors, known, EffortCurve([Effort(1, 1, 1, 0)]))
     ks = sorted({min(k, max(1, rows // 10)) for k in _MEASURED_K})
     queries = _questions(vectors) if questions is None else np.ascontiguousarray(questions, dtype=np.float32)
-    truth = _truth(vectors, queries, max(ks))
+    nearest = _nearest(vectors, queries, max(ks))
     points: list[Effort] = []
     for k in ks:
         goal = target if k == ks[0] else max(target, _FILTERED_TARGET)
         goal += (1 - goal) / 4  # what is measured on a sample can be luck
         some = slice(max(_QUERIES // 4, _QUERIES * ks[0] // k))  # each tells more the more it finds
-        trial = _Trial(finder, queries[some], truth[some, :k])
+        trial = _Trial(finder, queries[some], k, nearest[some, k - 1])
         if points:
             points.append(trial.least_effort(goal, breadth=points[-1].breadth, candidates=_CANDIDATES[0]))
         else:
@@ -220,21 +223,23 @@ def _calibrated(
 
 @dataclass(frozen=True)
 class _Trial:
-    """Queries whose nearest rows, `truth` (m, k), are known."""
+    """Queries (m, d) of which it is known how near the `k` nearest rows are: the cosines (m,) of the furthest of them.
+
+    Not which they are: of a video that was uploaded twice each row is there twice, and either is right.
+    """
 
     finder: GraphFinder | IvfFinder
     queries: Vectors
-    truth: Ids
+    k: int
+    furthest: Vectors
 
     def recall(self, breadth: int, candidates: float) -> float:
-        k = self.truth.shape[1]
-        found = self.finder.attempt(self.queries, k, breadth, candidates)
-        hits = sum(len(np.intersect1d(ids, true)) for (ids, _), true in zip(found, self.truth, strict=True))
-        return hits / self.truth.size
+        found = self.finder.attempt(self.queries, self.k, breadth, candidates)
+        near = [cosines >= limit - _ROUNDING for (_, cosines), limit in zip(found, self.furthest, strict=True)]
+        return int(np.concatenate(near).sum()) / (self.k * len(self.queries))
 
     def least_effort(self, goal: float, *, breadth: float, candidates: float) -> Effort:
         """Gives the least effort, but no less than `breadth` and `candidates`, that reaches the recall; or the most."""
-        k = self.truth.shape[1]
         rescored = isinstance(self.finder, IvfFinder) and self.finder.rescored
         most = float(_CANDIDATES[-1] if rescored else 1)
         breadth = min(self.finder.widest, math.ceil(breadth))
@@ -251,8 +256,8 @@ class _Trial:
                 short = middle
         for fewer in [number for number in _CANDIDATES[:-1] if rescored and number >= candidates]:
             if (recall := self.recall(breadth, fewer)) >= min(goal, reached - (1 - goal) / 4):
-                return Effort(k, breadth, fewer, recall)
-        return Effort(k, breadth, most, reached)
+                return Effort(self.k, breadth, fewer, recall)
+        return Effort(self.k, breadth, most, reached)
 
 
 def _questions(vectors: Halves) -> Vectors:
@@ -270,19 +275,14 @@ def _questions(vectors: Halves) -> Vectors:
     return np.asarray(means / np.maximum(lengths, 1e-12), dtype=np.float32)
 
 
-def _truth(vectors: Halves, queries: Vectors, k: int) -> Ids:
-    """Gives the `k` rows (m, k) nearest to each query."""
-    ids = np.empty((len(queries), 0), np.int64)
-    scores = np.empty((len(queries), 0), np.float32)
+def _nearest(vectors: Halves, queries: Vectors, k: int) -> Vectors:
+    """Gives the cosines (m, k) of the rows nearest to each query, the nearest first."""
+    nearest = np.empty((len(queries), 0), np.float32)
     for start in range(0, len(vectors), 4 * _BATCH):
         block = widened(vectors[start : start + 4 * _BATCH])
-        more, places = faiss.knn(queries, block, min(k, len(block)), metric=faiss.METRIC_INNER_PRODUCT)
-        ids = np.concatenate([ids, places + start], axis=1)
-        scores = np.concatenate([scores, more], axis=1)
-        if ids.shape[1] > k:
-            kept = np.stack([best(row, k) for row in scores])
-            ids, scores = np.take_along_axis(ids, kept, axis=1), np.take_along_axis(scores, kept, axis=1)
-    return ids
+        more, _ = faiss.knn(queries, block, min(k, len(block)), metric=faiss.METRIC_INNER_PRODUCT)
+        nearest = -np.sort(-np.concatenate([nearest, more], axis=1), axis=1)[:, :k]
+    return nearest
 
 
 def _sampled(rows: int, count: int) -> Ids:

@@ -198,6 +198,16 @@ def test_facts_tell_what_was_measured(kind: DenseKind, tmp_path: Path) -> None:
     assert own["recall"] >= 0.98
 
 
+@pytest.mark.parametrize("kind", APPROXIMATE)
+def test_what_is_there_several_times_is_not_searched_harder_for(kind: DenseKind, tmp_path: Path) -> None:
+    """Which copies are found does not matter: else no effort would be enough."""
+    copies = np.random.default_rng(3).permutation(np.tile(clustered(ROWS // 4), (4, 1)))
+    facts = build(copies, tmp_path / "index", kind=kind, recall_target=0.98, threads=1)
+    most = len(copies) if kind is DenseKind.HNSW else facts["nlist"]
+    assert facts["recall"] >= 0.98
+    assert facts["efSearch" if kind is DenseKind.HNSW else "nprobe"] <= most / 4
+
+
 @pytest.mark.parametrize("kind", list(DenseKind))
 def test_a_damaged_file_is_refused(kind: DenseKind, tmp_path: Path) -> None:
     path = tmp_path / "index"
