@@ -178,11 +178,13 @@ class WhisperRecognizer:
 
         def heard(stretches: Sequence[Missing]) -> list[Segment]:
             before = [segment.language for segment in segments if segment.end <= stretches[0].start]
-            listener = LanguageListener(language, before[-1] if before else "")
+            expected = before[-1] if before else ""
+            listener = LanguageListener(language, expected)
             together = Together(samples, voice, stretches)
             parts = self._windows(together.samples, together.voice, listener, how)
             heard_in, probability = listener.verdict()
-            if len(stretches) > 1 and (heard_in != (before or [heard_in])[-1] or probability < LANGUAGE_CLEAR):
+            mixed = heard_in != (expected or heard_in) or probability < LANGUAGE_CLEAR
+            if mixed and len(stretches) > 1:
                 return [part for stretch in stretches for part in heard([stretch])]
             alone = stretches[0].alone
             return [together.restored(part) for part in parts if alone or _sure([part]) >= _RECOVERED_SURE]
