@@ -15,7 +15,7 @@ from earmark.local.process import ChildSpec
 from earmark.local.services import Place, Wiring
 from earmark.local.state import MeshState
 
-_LOOK_SECONDS = 5.0
+_LOOK_SECONDS = 1.0
 _ANSWER_SECONDS = 5.0
 
 

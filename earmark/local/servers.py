@@ -38,8 +38,7 @@ def nats_url(port: int) -> str:
 
 def mongo_url(port: int) -> str:
     """URL of the embedded MongoDB or stand-in."""
-    # Polled: there is no other server to change over to, and connections that wait for news of this one cost more.
-    return f"mongodb://{HOST}:{port}/?directConnection=true&serverMonitoringMode=poll"
+    return f"mongodb://{HOST}:{port}/?directConnection=true"
 
 
 def nats(data: DataDir, port: int) -> ChildSpec:

@@ -14,7 +14,7 @@ log = structlog.get_logger()
 
 Check = Callable[[], Awaitable[bool]]
 
-POLL_SECONDS = 2.0
+POLL_SECONDS = 1.0
 STARTING_POLL_SECONDS = 0.1
 CHECK_SECONDS = 3.0
 LIVE = "live"

@@ -61,7 +61,7 @@ class CommonSettings(BaseSettings):
     """One JSON object a line, or lines for people."""
     otlp_endpoint: str | None = None
     """Where traces go (OTLP over gRPC); none are recorded when unset."""
-    drain_seconds: float = Field(default=2, ge=0, le=120)
+    drain_seconds: float = Field(default=0.5, ge=0, le=120)
     """Time between saying NOT_SERVING and refusing calls, so that callers notice."""
     shutdown_grace_seconds: float = Field(default=20, ge=0, le=600)
     """Time that work under way has to end after SIGTERM."""

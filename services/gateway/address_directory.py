@@ -110,7 +110,7 @@ class AddressDirectory(Rows):
             log.info("index_replicas_changed", come=come, gone=[entry.address.target for entry in gone])
         self._new.set()
 
-    async def _look(self, entry: _Entry) -> bool:
+    async def _look(self, entry: _Entry) -> None:
         await self._farewell.close_due()
         state = await entry.client.state(timeout=self._look_seconds)
         if state is not None and not _is(entry, state):
@@ -121,7 +121,6 @@ class AddressDirectory(Rows):
             log.info("index_replica_found", target=entry.address.target, shard=state.shard, replica=state.replica)
         if entry.replica is not None:
             entry.replica.looked_at(state)
-        return entry.replica is not None and bool(entry.replica.ready)
 
     def _arrange(self) -> None:
         rows: dict[int, list[tuple[int, str, Replica]]] = {}

@@ -140,8 +140,7 @@ class GrpcShard:
 async def watch_replicas(replicas: Callable[[], Sequence[Replica]], *, every_seconds: float) -> None:
     """Asks every replica how it is, for ever."""
 
-    async def look(replica: Replica) -> bool:
+    async def look(replica: Replica) -> None:
         replica.looked_at(await replica.client.state(timeout=STATE_SECONDS))
-        return bool(replica.ready)
 
     await keep_looking(replicas, look, every_seconds=every_seconds)

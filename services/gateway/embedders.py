@@ -146,10 +146,9 @@ class Embedders:
         for endpoint in endpoints.values():
             await endpoint.client.close()
 
-    async def _look(self, endpoint: _Endpoint) -> bool:
+    async def _look(self, endpoint: _Endpoint) -> None:
         await self._farewell.close_due()
         endpoint.ready = await endpoint.client.ready(timeout=READY_SECONDS)
-        return endpoint.ready
 
     async def _call(self, endpoint: _Endpoint, text: str, deadline: float) -> QueryVector:
         endpoint.outstanding += 1

@@ -32,8 +32,6 @@ VERIFY_ATTEMPTS = 3
 VERIFY_AGAIN_SECONDS = 5.0
 """Time after which a slot whose copy differed is compared again: hashing it costs its replicas something."""
 
-_IDLE_TIMES = 10
-
 MOVED = Counter("earmark_gateway_slots_moved_total", "Slots that another shard has come to own.")
 MISMATCHES = Counter("earmark_gateway_slot_mismatches_total", "Copies of slots that were not like their source.")
 MOVING = Gauge("earmark_gateway_slots_moving", "Slots on the move.")
@@ -118,13 +116,12 @@ class Rebalancer:
         in_flight: Slots copied at once.
         grace_seconds: Time for which a slot's old owner still answers for it: longer than a gateway takes to read the
             table again and to end the searches it has begun.
-        every_seconds: Time between two looks when nothing can be done; ten times that when nothing is to be done.
+        every_seconds: Time between two looks when nothing can be done.
         clock: Gives seconds that only grow.
 
     Attributes:
         reasons: Why a slot does not get on, by slot, as this driver saw it last.
         waiting: Why a shard is not given its slots, by shard.
-        idle: Whether nothing was wanted or on the move when it last looked.
     """
 
     def __init__(
@@ -150,7 +147,6 @@ class Rebalancer:
         self._seen: dict[int, _Seen] = {}
         self._verify_after: dict[int, float] = {}
         self._wake = asyncio.Event()
-        self.idle = False
         self.reasons: dict[int, str] = {}
         self.waiting: dict[int, str] = {}
 
@@ -171,7 +167,7 @@ class Rebalancer:
                     raise
                 log.warning("rebalance_failed", error=repr(error))
             try:
-                async with asyncio.timeout(self._every * (_IDLE_TIMES if self.idle else 1)):
+                async with asyncio.timeout(self._every):
                     await self._wake.wait()
             except TimeoutError:
                 continue
@@ -186,8 +182,7 @@ class Rebalancer:
         # a goal that is no more are either refused or called off.
         goal = await self._goals.load()
         MOVING.set(len(table.moves) if table else 0)
-        self.idle = table is not None and goal is None and not table.moves
-        if table is None or self.idle:
+        if table is None or (goal is None and not table.moves):
             self._seen, self._verify_after, self.reasons, self.waiting = {}, {}, {}, {}
             return False
         self._notice(table)

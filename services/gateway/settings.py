@@ -68,11 +68,10 @@ class Settings(CommonSettings):
     lease_seconds: int = Field(default=15, ge=3, le=600)
     """Time after which another gateway leads when the leader is heard of no more. The leader itself stops after two
     thirds of it."""
-    routing_every_seconds: float = Field(default=2.0, gt=0, le=60)
+    routing_every_seconds: float = Field(default=1.0, gt=0, le=60)
     """Time between two looks at which indexers there are, and at which shard answers for which slot."""
-    health_every_seconds: float = Field(default=1.5, gt=0, le=60)
-    """Time between two looks at how each replica of a shard, and each embedder, is; less than their `drain_seconds`.
-    One that is not well is looked at every half second all the same."""
+    health_every_seconds: float = Field(default=0.5, gt=0, le=60)
+    """Time between two looks at how each replica of a shard is."""
     search_deadline_seconds: float = Field(default=3.0, gt=0, le=60)
     """Time a search may take; a shard that has not answered by then is reported missing."""
     search_cache_mib: int = Field(default=64, ge=0, le=65_536)
@@ -136,8 +135,7 @@ class Settings(CommonSettings):
     """Time without a change after which a video on its way is looked at."""
 
     rebalance_every_seconds: float = Field(default=0.5, gt=0, le=60)
-    """Time between two looks at slots that are on the move; while none is to move, it is ten times as long. What this
-    gateway is asked for begins at once."""
+    """Time between two looks at slots that are to move."""
     rebalance_in_flight: int = Field(default=16, ge=1, le=256)
     """Slots copied to other shards at once."""
     rebalance_grace_seconds: float = Field(default=5, ge=0, le=600)

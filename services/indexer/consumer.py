@@ -14,6 +14,7 @@ from nats.errors import Error as NatsError
 from pymongo.errors import PyMongoError
 
 from services.common.errors import EarmarkError, InvalidArgument, VideoNotFound
+from services.common.events import topology
 from services.common.events.bus import EventBus
 from services.common.events.follower import FollowedEvent, Follower
 from services.common.ids import SLOTS, slot_of
@@ -35,7 +36,6 @@ T = TypeVar("T")
 
 LONGEST_PAUSE_SECONDS = 5.0
 _COUNT_SECONDS = 0.1
-_AT_REST_TIMES = 4
 
 
 class StreamLost(Exception):
@@ -44,7 +44,8 @@ class StreamLost(Exception):
 
 async def stream_identity(bus: EventBus) -> str:
     """Gives what tells the event stream from one made anew under its name, which would count from 1 again."""
-    return (await bus.extent()).identity
+    created = (await bus.js.stream_info(topology.EVENTS)).created
+    return created.isoformat() if created is not None else ""
 
 
 class StreamFollower:
@@ -133,15 +134,11 @@ class StreamFollower:
             await cancel([counting])
 
     async def watch_slots(self, *, every_seconds: float) -> None:
-        """Reads the slot table again and again, less often while nothing moves."""
+        """Reads the slot table again and again."""
         while True:
-            at_rest = self._table is not None and not self._table.moves
-            await asyncio.sleep(every_seconds * (_AT_REST_TIMES if at_rest else 1))
+            await asyncio.sleep(every_seconds)
             try:
                 self._table = await self._tables.load() or self._table
-                version = self._table.version if self._table is not None else 0
-                if self._follower is not None and version != self._replica.slot_table_version:
-                    self._follower.look()
             except PyMongoError as error:
                 log.warning("slot_table_not_read", error=repr(error))
 
@@ -157,16 +154,16 @@ class StreamFollower:
                 continue
             place = self._follower.sequence
             try:
-                stream = await self._bus.extent()
+                identity, first, last = (
+                    await stream_identity(self._bus),
+                    await self._bus.first_sequence(),
+                    await self._bus.last_sequence(),
+                )
             except (NatsError, TimeoutError) as error:
                 log.warning("stream_not_checked", error=repr(error))
                 continue
-            first, last = stream.first_sequence, stream.last_sequence
-            here = max(place, self._follower.sequence)
-            if stream.identity != self._identity or here < first - 1 or place > last:
-                raise StreamLost(
-                    f"this shard is at {place}, the stream made at {stream.identity} holds {first} to {last}"
-                )
+            if identity != self._identity or not first - 1 <= max(place, self._follower.sequence) or place > last:
+                raise StreamLost(f"this shard is at {place}, the stream made at {identity} holds {first} to {last}")
 
     # ── opening, filling, moving ─────────────────────────────────────────────────────────────────
 

@@ -46,7 +46,7 @@ class Settings(CommonSettings):
     snapshot_upload_seconds: float = Field(default=900, ge=0, le=604_800)
     """Time between two copies of the newest snapshot into the object store, made by the first replica; 0 makes none."""
     slots_every_seconds: float = Field(default=1, ge=0.05, le=60)
-    """Time between two looks at the slot table while slots move; while none does, it is four times as long."""
+    """Time between two looks at the slot table."""
     index_kind: DenseKind | None = None
     """Kind of vector index that segments get beyond `index_flat_rows` chunks; left out, `hnsw`, or `ivf` with a GPU."""
     index_flat_rows: int = Field(default=DensePolicy().flat_rows, ge=0)

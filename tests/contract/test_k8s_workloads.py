@@ -10,7 +10,6 @@ import pytest
 from services.common.events import topology
 from services.common.health import LIVE
 from services.common.tls import MESH_NAME
-from services.gateway.settings import Settings as GatewaySettings
 from tests.support.manifests import SERVICES, TOKENS, Rendered, combination, listens, overlay
 from tests.support.service_settings import settings_class, variables
 from tools.k8s_secrets import make as make_secrets
@@ -248,7 +247,6 @@ def test_a_pod_has_time_for_the_shutdown_its_service_does(name: str, workload: s
     given = rendered.settings()
     drain, grace = float(given["EARMARK_DRAIN_SECONDS"]), float(given["EARMARK_SHUTDOWN_GRACE_SECONDS"])
     before = rendered.container(workload)["lifecycle"]["preStop"]["sleep"]["seconds"]
-    assert drain > GatewaySettings.model_fields["health_every_seconds"].default, "gateways notice by their looks"
     assert before >= 5, "endpoints take a moment to leave every proxy"
     # The runner gives the grace to consumers, to the server and to what stops last, one after the other.
     assert rendered.pod(workload)["terminationGracePeriodSeconds"] >= before + drain + 3 * grace

@@ -9,7 +9,6 @@ from nats.aio.msg import Msg
 
 from earmark.events.v1 import events_pb2 as pb
 from services.common.errors import InvalidArgument, Unavailable
-from services.common.events import follower as follower_module
 from services.common.events import topology
 from services.common.events.advisories import advisories
 from services.common.events.bus import EventBus, OwedEvent
@@ -206,41 +205,6 @@ async def test_a_follower_sees_its_slots_in_order_and_knows_when_it_has_caught_u
     task = asyncio.create_task(follow(resumed, again))
     await eventually(lambda: resumed.caught_up)
     assert again == seen[-2:]
-    task.cancel()
-
-
-async def test_a_follower_asks_nothing_in_a_quiet_stream_and_misses_nothing_by_it(
-    backbone: Backbone, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(follower_module, "IDLE_SECONDS", 0.1)
-    monkeypatch.setattr(follower_module, "QUIET_SECONDS", 600.0)
-    ids = [new_video_id() for _ in range(20)]
-    mine = [video_id for video_id in ids if slot_of(video_id) < SLOTS // 2]
-    others = [video_id for video_id in ids if video_id not in mine]
-    seen: list[FollowedEvent] = []
-    batches = 0
-    follower = Follower(backbone.bus, slots=range(SLOTS // 2), after_sequence=0)
-
-    async def follow() -> None:
-        nonlocal batches
-        async for batch in follower.batches():
-            seen.extend(batch)
-            batches += 1
-
-    task = asyncio.create_task(follow())
-    for video_id in mine[:2]:  # what concerns it comes at once
-        await eventually(lambda: follower._quiet)
-        await publish_embedded(backbone.bus, video_id)
-        await eventually(lambda: seen and seen[-1].message.video_id == video_id)  # type: ignore[attr-defined]  # noqa: B023
-    for video_id in others[:2]:  # and with what does not its place goes on
-        await eventually(lambda: follower._quiet)
-        await publish_embedded(backbone.bus, video_id)
-        end = await backbone.bus.last_sequence()
-        await eventually(lambda: follower.sequence == end)  # noqa: B023
-    await eventually(lambda: follower._quiet)
-    before = batches
-    follower.look()
-    await eventually(lambda: batches > before)
     task.cancel()
 
 

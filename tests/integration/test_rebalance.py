@@ -15,12 +15,10 @@ from services.common.registry import IndexerRegistry, Peer
 from services.common.settings import CommonSettings
 from services.common.slot_goal import SlotGoals
 from services.common.slots import MovePhase, SlotTable, SlotTables
-from services.common.tasks import cancel
 from services.gateway.peers import GrpcPeers
 from services.gateway.rebalance import VERIFY_AGAIN_SECONDS, VERIFY_ATTEMPTS, Rebalancer
 from services.gateway.shards import Shards
 from tests.support.slot_peers import SlotReplica, slot_replicas
-from tests.support.waiting import eventually
 
 GRACE = 5.0
 IN_FLIGHT = 32
@@ -48,7 +46,7 @@ class World:
     stream: Stream = field(default_factory=Stream)
     now: float = 1000.0
 
-    def driver(self, *, every_seconds: float = 0.5) -> Rebalancer:
+    def driver(self) -> Rebalancer:
         return Rebalancer(
             tables=self.tables,
             goals=self.goals,
@@ -56,7 +54,6 @@ class World:
             stream=self.stream,
             in_flight=IN_FLIGHT,
             grace_seconds=GRACE,
-            every_seconds=every_seconds,
             clock=lambda: self.now,
         )
 
@@ -131,20 +128,6 @@ async def test_scaling_up_moves_a_third_and_ends_with_no_goal(three: World) -> N
     assert [sorted(replica.chunks) for replica in three.replicas] == [
         sorted(table.slots_of(shard)) for shard in (0, 1, 1, 2)
     ]
-
-
-async def test_a_driver_with_nothing_to_do_begins_when_it_is_woken(three: World) -> None:
-    driver = three.driver(every_seconds=3600)
-    running = asyncio.create_task(driver.run())
-    await eventually(lambda: driver.idle)
-    await three.shards(driver).scale(3)
-
-    async def begun() -> bool:
-        return bool((await three.table()).moves)
-
-    await eventually(begun)
-    assert not driver.idle
-    await cancel([running])
 
 
 @pytest.mark.parametrize("shards", [3, 1])

@@ -60,21 +60,6 @@ class Queue:
     oldest_seconds: float | None
 
 
-@dataclass(frozen=True, slots=True)
-class Extent:
-    """The stream of the events.
-
-    Attributes:
-        identity: What tells it from one made anew under its name, which would count from 1 again.
-        first_sequence: Sequence of the oldest event still stored; one past the newest when there is none.
-        last_sequence: Sequence of the newest event stored; 0 when there never was one.
-    """
-
-    identity: str
-    first_sequence: int
-    last_sequence: int
-
-
 class EventBus:
     """NATS with JetStream. Reconnects for ever; while it cannot, publishing raises and what is owed stays owed."""
 
@@ -139,21 +124,12 @@ class EventBus:
 
     async def last_sequence(self) -> int:
         """Gives the sequence of the newest event stored; 0 when there never was one."""
-        return (await self.extent()).last_sequence
+        return (await self.js.stream_info(topology.EVENTS)).state.last_seq
 
     async def first_sequence(self) -> int:
         """Gives the sequence of the oldest event still stored; one past the newest when there is none."""
-        return (await self.extent()).first_sequence
-
-    async def extent(self) -> Extent:
-        """Gives which stream it is, and from where to where it reaches."""
-        info = await self.js.stream_info(topology.EVENTS)
-        created, state = info.created, info.state
-        return Extent(
-            identity=created.isoformat() if created is not None else "",
-            first_sequence=state.first_seq if state.messages else state.last_seq + 1,
-            last_sequence=state.last_seq,
-        )
+        state = (await self.js.stream_info(topology.EVENTS)).state
+        return state.first_seq if state.messages else state.last_seq + 1
 
     async def backlog(self) -> Mapping[str, int]:
         """Gives, for each durable consumer of the events, how many events wait or are being worked on."""

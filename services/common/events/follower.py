@@ -9,10 +9,7 @@ from dataclasses import dataclass
 
 import structlog
 from google.protobuf.message import Message
-from nats.aio.msg import Msg
-from nats.aio.subscription import Subscription
 from nats.errors import Error as NatsError
-from nats.js import JetStreamContext
 from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
 from ulid import ULID
 
@@ -25,8 +22,6 @@ log = structlog.get_logger()
 KINDS = ("slice.embedded", "video.described", "video.deleted")
 BATCH = 256
 IDLE_SECONDS = 1.0
-QUIET_SECONDS = 5.0
-"""Where nobody publishes anything: as long is waited without a question, unless something is published."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,17 +58,13 @@ class Follower:
         )
         self.sequence = after_sequence
         self._end = 0
-        self._quiet = False
-        self._alarm: Subscription | None = None
-        self._armed = False
-        self._look = asyncio.Event()
         self.caught_up = False
         self.lag = 0
 
     async def batches(self) -> AsyncGenerator[list[FollowedEvent]]:
         """Gives events in batches, for ever. A batch counts as applied when the next is asked for.
 
-        An empty batch comes when there was nothing for a second, or for five in a stream in which nothing happens.
+        An empty batch comes when there was nothing for a second.
         """
         while True:
             try:
@@ -84,10 +75,6 @@ class Follower:
             except (NatsError, TimeoutError) as error:
                 log.warning("follower_interrupted", error=repr(error), sequence=self.sequence)
                 await asyncio.sleep(0.5)
-
-    def look(self) -> None:
-        """Has a batch come within a second, though it may be empty."""
-        self._look.set()
 
     async def _consume(self) -> AsyncIterator[list[FollowedEvent]]:
         """Reads through one ephemeral consumer until it breaks off or skips something."""
@@ -112,14 +99,14 @@ class Follower:
             self.caught_up = True
         subscription = await self._bus.js.pull_subscribe_bind(name, stream=topology.EVENTS)
         expected = 1
-        self._quiet = self._armed = False
         try:
             while True:
-                if not (messages := await self._fetch(subscription)):
+                try:
+                    messages = await subscription.fetch(BATCH, timeout=IDLE_SECONDS)
+                except TimeoutError:  # of nats-py, or the plain one that it also lets through on a busy machine
                     await self._idle(name, expected - 1)
                     yield []
                     continue
-                self._quiet = False
                 batch: list[FollowedEvent] = []
                 for message in messages:
                     # One got lost on the way: begin again behind the last.
@@ -140,43 +127,7 @@ class Follower:
         finally:
             with contextlib.suppress(NatsError):
                 await subscription.unsubscribe()
-                if self._armed and self._alarm is not None:
-                    await self._alarm.unsubscribe()
                 await self._bus.js.delete_consumer(topology.EVENTS, name)
-
-    async def _fetch(self, subscription: JetStreamContext.PullSubscription) -> list[Msg]:
-        """Gives the next messages; none when none came for a while."""
-        try:
-            if not self._quiet:
-                return await subscription.fetch(BATCH, timeout=IDLE_SECONDS)
-            return await self._fetch_unless_asked(subscription)
-        except TimeoutError:  # of nats-py, or the plain one that it also lets through on a busy machine
-            return []
-
-    async def _fetch_unless_asked(self, subscription: JetStreamContext.PullSubscription) -> list[Msg]:
-        fetching = asyncio.ensure_future(subscription.fetch(BATCH, timeout=QUIET_SECONDS))
-        asked = asyncio.ensure_future(self._look.wait())
-        try:
-            await asyncio.wait({fetching, asked}, return_when=asyncio.FIRST_COMPLETED)
-            await asyncio.wait({fetching}, timeout=IDLE_SECONDS)
-            return fetching.result() if fetching.done() else []
-        finally:
-            fetching.cancel()
-            asked.cancel()
-
-    async def _listen(self) -> None:
-        """Has the next event of the stream, whomever it concerns, end the quiet."""
-        self._look.clear()
-        if self._armed:
-            return
-
-        async def on_event(_: Msg) -> None:
-            self._armed = False
-            self._look.set()
-
-        self._armed = True
-        self._alarm = await self._bus.client.subscribe(topology.EVERY_EVENT, cb=on_event)
-        await self._alarm.unsubscribe(limit=1)  # once: what comes while there is enough to do would only cost
 
     async def _nothing(self) -> AsyncIterator[list[FollowedEvent]]:
         """Goes on with the stream's end: no event concerns those who follow no slot."""
@@ -191,11 +142,9 @@ class Follower:
 
         The end is the one of the round before, since a consumer learns of an event a little after the stream has it.
         """
-        await self._listen()
         end, self._end = self._end, await self._bus.last_sequence()
         info = await self._bus.js.consumer_info(topology.EVENTS, name)
         self.lag = info.num_pending or 0
         if self.lag == 0 and info.delivered is not None and info.delivered.consumer_seq == delivered:
             self.sequence = max(self.sequence, end)
             self.caught_up = True
-            self._quiet = self.sequence == self._end

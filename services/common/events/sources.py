@@ -19,7 +19,7 @@ from services.common.events.topology import ConsumerRow
 FETCH_SECONDS = 5.0
 _ANSWER_SECONDS = 5.0
 _FIRST_LOOK_SECONDS = 0.02
-_LONGEST_LOOK_SECONDS = 3.0
+_LONGEST_LOOK_SECONDS = 1.0
 
 
 class Source(Protocol):
@@ -97,7 +97,6 @@ class _Lanes:
         self._inboxes: list[tuple[str, Subscription]] = []
         self._alarms: list[Subscription] = []
         self._news = asyncio.Event()
-        self._pause = _FIRST_LOOK_SECONDS
 
     @classmethod
     async def open(cls, bus: EventBus, rows: Sequence[ConsumerRow], turns: Turns) -> _Lanes:
@@ -115,24 +114,22 @@ class _Lanes:
     async def fetch(self, count: int) -> list[Msg]:
         taken: list[Msg] = []
         end = monotonic() + FETCH_SECONDS
+        pause = _FIRST_LOOK_SECONDS
         try:
             while True:
                 self._news.clear()
                 while len(taken) < count and (message := await self._take()) is not None:
                     taken.append(message)
-                if taken:
-                    self._pause = _FIRST_LOOK_SECONDS
+                if taken or monotonic() > end:
                     return taken
                 # Looked at again even without news: a subscriber hears of an event a little before the stream has it,
                 # and hears nothing of one that comes back.
                 try:
-                    async with asyncio.timeout(self._pause):
+                    async with asyncio.timeout(pause):
                         await self._news.wait()
-                    self._pause = _FIRST_LOOK_SECONDS
+                    pause = _FIRST_LOOK_SECONDS
                 except TimeoutError:
-                    self._pause = min(2 * self._pause, _LONGEST_LOOK_SECONDS)
-                if monotonic() > end:
-                    return []
+                    pause = min(2 * pause, _LONGEST_LOOK_SECONDS)
         except asyncio.CancelledError:
             for message in taken:  # nobody will work on them here
                 with contextlib.suppress(NatsError):

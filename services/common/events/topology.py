@@ -27,9 +27,6 @@ EVENTS: Final = "EARMARK_EVENTS"
 DEAD: Final = "EARMARK_DEAD"
 ADVISORIES: Final = "EARMARK_ADVISORIES"
 
-EVERY_EVENT: Final = "earmark.v1.>"
-"""The subjects of all events."""
-
 MESSAGES: Final[dict[str, type[Message]]] = {
     "video.uploaded": pb.VideoUploaded,
     "video.stored": pb.VideoStored,
@@ -93,7 +90,7 @@ class ConsumerRow:
 
 
 STREAMS: Final = (
-    StreamRow(name=EVENTS, subjects=(EVERY_EVENT,), max_age_seconds=7 * _DAY, max_bytes=4 * 2**30),
+    StreamRow(name=EVENTS, subjects=("earmark.v1.>",), max_age_seconds=7 * _DAY, max_bytes=4 * 2**30),
     StreamRow(name=DEAD, subjects=("earmark.dead.>",), max_age_seconds=30 * _DAY, max_bytes=2**30),
     StreamRow(
         name=ADVISORIES,

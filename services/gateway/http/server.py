@@ -17,7 +17,6 @@ from services.gateway.http.errors import render
 
 BACKLOG = 2048
 KEEP_ALIVE_SECONDS = 75
-_TICK_SECONDS = 1.0
 MAX_HEAD_BYTES = 64 * 1024
 """Of a request's line and headers: a cursor is the longest thing in them, with about 5,000 characters."""
 
@@ -85,21 +84,6 @@ def _head_too_large() -> InvalidArgument:
 
 
 class _Server(uvicorn.Server):
-    def __init__(self, config: uvicorn.Config) -> None:
-        super().__init__(config)
-        self._ending = asyncio.Event()
-
-    def end(self) -> None:
-        """Ends it, with what is under way."""
-        self.should_exit = True
-        self._ending.set()
-
-    async def main_loop(self) -> None:
-        """Keeps the date that answers bear. Uvicorn's own wakes up ten times a second to see whether it is to end."""
-        while not await self.on_tick(0):
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._ending.wait(), _TICK_SECONDS)
-
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
@@ -152,6 +136,6 @@ class HttpServer:
     async def stop(self, grace_seconds: float) -> None:
         """Takes no new connections, and gives requests under way their grace."""
         self._server.config.timeout_graceful_shutdown = max(1, round(grace_seconds))
-        self._server.end()
+        self._server.should_exit = True
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._ended.wait(), grace_seconds + 1)
