@@ -41,7 +41,7 @@ def main() -> None:
         name for name in ENGINES if not arguments.only or any(_meant(part, name) for part in arguments.only.split(";"))
     ]
     arguments.cache.mkdir(parents=True, exist_ok=True)
-    folder = _folder(arguments)
+    folder = _folder(arguments, found)
     plan = measures.Plan(
         rounds=arguments.rounds,
         questions=arguments.questions,
@@ -85,11 +85,11 @@ def main() -> None:
         arguments.json.write_text(json.dumps(whole, indent=1))
 
 
-def _folder(arguments: argparse.Namespace) -> Path:
-    """Gives the folder for the engines' files, of this run alone or, with `--keep`, of all such runs."""
+def _folder(arguments: argparse.Namespace, found: data.Dataset) -> Path:
+    """Gives the folder for the engines' files, of this run alone or, with `--keep`, of all over the same rows."""
     if arguments.keep is None:
         return Path(tempfile.mkdtemp(prefix="engines-", dir=arguments.cache))
-    folder: Path = arguments.keep / f"rows-{arguments.rows}-threads-{arguments.threads}"
+    folder: Path = arguments.keep / f"{found.folder.name}-threads-{arguments.threads}"
     folder.mkdir(parents=True, exist_ok=True)
     return folder
 

@@ -61,9 +61,8 @@ class Result:
 def main() -> None:
     """Measures and prints a Markdown table."""
     cores = len(os.sched_getaffinity(0))
-    ways = [name for name in ARRANGEMENTS if not name.startswith("workers") or int(name.split("-")[1]) <= cores] + [
-        MESH
-    ]
+    ways = [name for name in ARRANGEMENTS if not name.startswith("workers") or int(name.split("-")[1]) <= cores]
+    ways.append(MESH)
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--minutes", type=float, default=10, help="length of the recording")
     parser.add_argument("--repeats", type=int, default=1, help="of each, in turn; medians are shown")

@@ -5,7 +5,7 @@ import pytest
 
 from services.common.errors import Unavailable
 from services.common.videos.model import ChunkRecord
-from services.common.videos.stored import StoredVideo
+from services.common.videos.stored import StoredVideo, chunk_records
 from services.indexer.builder import Builder
 from services.indexer.chunks import PutChunks
 from services.indexer.lot import Taken, build_lot, vectors_of
@@ -40,9 +40,9 @@ def test_a_lot_is_what_its_videos_make_one_by_one(tmp_path: Path) -> None:
     shard, result = taken(tmp_path, *videos)
     assert (result.rows, result.refused, result.done) == (5, [], [])
     same = Shard()
-    for video, records in [(one.read()[0], one) for one in videos]:
-        fields = [ChunkRecord.from_document(field) for field in records.read()[1]]
-        same.apply([PutChunks({video.video_id: video_info(video)}, slice_batch(video, "", fields))])
+    for video, fields in [one.read() for one in videos]:
+        records = chunk_records(fields)
+        same.apply([PutChunks({video.video_id: video_info(video)}, slice_batch(video, "", records))])
     assert digest(shard) == digest(same)
     assert texts(ask(shard, "plums")) == ["plums"]
     assert shard.videos.info("vid_b") == same.videos.info("vid_b")
